@@ -1,4 +1,4 @@
-import { Reason } from "../../gen/omi/error/v1/reason_pb.ts";
+import { Reason, ReasonSchema } from "../../gen/omi/error/v1/reason_pb.ts";
 
 export { Reason };
 
@@ -31,7 +31,7 @@ export class Refusal extends Error {
 
 /** The Reason's name without its prefix, e.g. `NONCE_REUSED`. */
 export function reasonName(reason: Reason): string {
-  return Reason[reason] ?? `REASON_${reason}`;
+  return ReasonSchema.value[reason]?.localName ?? `REASON_${reason}`;
 }
 
 /** True if `error` is a {@link Refusal}, for `reason` if one is given. */
