@@ -1,0 +1,54 @@
+import { chmodSync, closeSync, openSync } from "node:fs";
+import BetterSqlite3 from "better-sqlite3";
+
+/** An open SQLite database. All statements run synchronously. */
+export type Database = BetterSqlite3.Database;
+
+/**
+ * One step of a schema's history, as SQL. Steps are only ever appended: the number of steps that a file has seen is its
+ * `user_version`.
+ */
+export type Migration = string;
+
+/**
+ * Opens or makes the database at `path` (`:memory:` for none) and brings its schema up to date.
+ *
+ * Durability: write-ahead log with `synchronous = FULL`, so what was committed survives the loss of power. The file is
+ * readable by its owner alone (0600), as parts keep private keys in it; SQLite gives its side files the same mode.
+ *
+ * @param migrations all steps, oldest first; each runs once, in a transaction of its own
+ * @throws if the file is from a newer version than `migrations` knows
+ */
+export function openDatabase(path: string, migrations: readonly Migration[]): Database {
+  if (path !== ":memory:") createPrivateFile(path);
+  const db = new BetterSqlite3(path);
+  db.pragma("journal_mode = WAL");
+  db.pragma("synchronous = FULL");
+  db.pragma("foreign_keys = ON");
+  db.pragma("busy_timeout = 5000");
+  db.pragma("trusted_schema = OFF");
+  migrate(db, migrations);
+  return db;
+}
+
+/** Makes the file with mode 0600 before SQLite does, so that it is at no time readable by others. */
+function createPrivateFile(path: string): void {
+  closeSync(openSync(path, "a", 0o600));
+  chmodSync(path, 0o600);
+}
+
+function migrate(db: Database, migrations: readonly Migration[]): void {
+  const seen = Number(db.pragma("user_version", { simple: true }));
+  if (seen > migrations.length) {
+    const name = db.name;
+    db.close();
+    throw new Error(`${name} was written by a newer version (schema ${seen}, this version knows ${migrations.length})`);
+  }
+  for (const [index, sql] of migrations.entries()) {
+    if (index < seen) continue;
+    db.transaction(() => {
+      db.exec(sql);
+      db.pragma(`user_version = ${index + 1}`);
+    })();
+  }
+}

@@ -1,0 +1,124 @@
+import { Reason, Refusal } from "../core/refusal.ts";
+import type { Database } from "./database.ts";
+
+/** What a {@link WriteQueue} can be made to do differently; for tests and tuning. */
+export interface WriteQueueOptions {
+  /** The most writes that one commit covers. */
+  batchSize?: number;
+  /** The most writes that may wait; one more is refused with OVERLOADED. */
+  capacity?: number;
+  /**
+   * Called with `<name>.before-commit` and `<name>.after-commit` around each commit. What it throws is what a crash there
+   * would leave behind: before, nothing of the batch; after, all of it, with the callers never told.
+   */
+  failpoint?: (name: string) => void;
+}
+
+interface Job {
+  name: string;
+  work: () => unknown;
+  resolve: (value: unknown) => void;
+  reject: (error: unknown) => void;
+}
+
+type Outcome = { job: Job; value: unknown } | { job: Job; error: unknown };
+
+/**
+ * The one way in which a part writes: jobs run one after the other, each in a savepoint of its own, and those that wait
+ * together share one transaction and so one sync to disk (group commit). A job that throws leaves nothing behind and
+ * doesn't touch its neighbours. A caller is answered only after the commit that covers it.
+ *
+ * Jobs are synchronous, so what a job reads is still true when it writes.
+ */
+export class WriteQueue {
+  readonly #db: Database;
+  readonly #batchSize: number;
+  readonly #capacity: number;
+  readonly #failpoint: (name: string) => void;
+  readonly #waiting: Job[] = [];
+  #scheduled = false;
+  #closed = false;
+
+  constructor(db: Database, options: WriteQueueOptions = {}) {
+    this.#db = db;
+    this.#batchSize = options.batchSize ?? 256;
+    this.#capacity = options.capacity ?? 10_000;
+    this.#failpoint = options.failpoint ?? (() => {});
+  }
+
+  /**
+   * Runs `work` in the next transaction.
+   *
+   * @param name names the job at failpoints
+   * @returns what `work` returned, once it is on disk
+   * @throws what `work` threw, and then nothing of it is on disk; OVERLOADED or SHUTTING_DOWN if it was never run
+   */
+  run<T>(name: string, work: () => T): Promise<T> {
+    if (this.#closed) return Promise.reject(new Refusal(Reason.SHUTTING_DOWN, "the store is closing"));
+    if (this.#waiting.length >= this.#capacity) {
+      return Promise.reject(new Refusal(Reason.OVERLOADED, "too many writes are waiting"));
+    }
+    return new Promise<T>((resolve, reject) => {
+      this.#waiting.push({ name, work, resolve: resolve as (value: unknown) => void, reject });
+      this.#schedule();
+    });
+  }
+
+  /** Commits what waits, and takes no more. */
+  close(): void {
+    this.#closed = true;
+    while (this.#waiting.length > 0) this.#commitBatch();
+  }
+
+  #schedule(): void {
+    if (this.#scheduled) return;
+    this.#scheduled = true;
+    // After the current I/O events, so that requests that arrived together share the commit.
+    setImmediate(() => {
+      this.#scheduled = false;
+      if (this.#waiting.length > 0) this.#commitBatch();
+      if (this.#waiting.length > 0) this.#schedule();
+    });
+  }
+
+  #commitBatch(): void {
+    const batch = this.#waiting.splice(0, this.#batchSize);
+    let outcomes: Outcome[];
+    try {
+      this.#db.exec("BEGIN IMMEDIATE");
+      outcomes = batch.map((job) => this.#runInSavepoint(job));
+      for (const job of batch) this.#failpoint(`${job.name}.before-commit`);
+      this.#db.exec("COMMIT");
+    } catch (error) {
+      // The disk is full, the file is locked, or a test says so: nothing of the batch was kept, and every caller is told.
+      if (this.#db.inTransaction) this.#db.exec("ROLLBACK");
+      for (const job of batch) job.reject(error);
+      return;
+    }
+    for (const outcome of outcomes) {
+      try {
+        this.#failpoint(`${outcome.job.name}.after-commit`);
+      } catch (error) {
+        outcome.job.reject(error);
+        continue;
+      }
+      if ("error" in outcome) outcome.job.reject(outcome.error);
+      else outcome.job.resolve(outcome.value);
+    }
+  }
+
+  #runInSavepoint(job: Job): Outcome {
+    this.#db.exec("SAVEPOINT job");
+    try {
+      const value = job.work();
+      this.#db.exec("RELEASE job");
+      return { job, value };
+    } catch (error) {
+      // SQLite has rolled back the whole transaction on its own (out of memory, disk full): there is no savepoint left,
+      // and the batch fails as one.
+      if (!this.#db.inTransaction) throw error;
+      this.#db.exec("ROLLBACK TO job; RELEASE job");
+      return { job, error };
+    }
+  }
+}
