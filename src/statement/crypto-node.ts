@@ -1,0 +1,69 @@
+import {
+  createHash,
+  createPrivateKey,
+  createPublicKey,
+  type KeyObject,
+  sign as signBytes,
+  verify as verifyBytes,
+} from "node:crypto";
+import { fromBase64Url, toBase64Url } from "../core/bytes.ts";
+import type { SigningKey, StatementCrypto } from "./crypto.ts";
+import { hasStrictForm, SEED_LENGTH } from "./ed25519-form.ts";
+import { LruCache } from "./lru-cache.ts";
+import { jwkThumbprint } from "./thumbprint.ts";
+
+export { publicKeyProblem } from "./public-key.ts";
+
+export const sha256: StatementCrypto["sha256"] = (bytes) => new Uint8Array(createHash("sha256").update(bytes).digest());
+
+// OpenSSL's equation is the cofactorless one. With a callback it runs on libuv's thread pool, off the event loop.
+export const verify: StatementCrypto["verify"] = async (publicKey, message, signature) => {
+  if (!hasStrictForm(publicKey, signature)) return false;
+  const key = importPublicKey(publicKey);
+  return new Promise((resolve, reject) => {
+    verifyBytes(null, message, key, signature, (error, valid) => (error === null ? resolve(valid) : reject(error)));
+  });
+};
+
+export const createSigningKey: StatementCrypto["createSigningKey"] = (seed) => {
+  if (seed.length !== SEED_LENGTH) throw new RangeError(`a seed has ${SEED_LENGTH} bytes`);
+  const privateKey = createPrivateKey({ key: Buffer.concat([PKCS8_PREFIX, seed]), format: "der", type: "pkcs8" });
+  const publicKey = jwkBytes(privateKey, "x");
+  const key: SigningKey = Object.freeze({
+    publicKey,
+    keyId: jwkThumbprint(publicKey, sha256),
+    sign: (message: Uint8Array) => new Uint8Array(signBytes(null, message, privateKey)),
+  });
+  privateKeys.set(key, privateKey);
+  return key;
+};
+
+export const exportSeed: StatementCrypto["exportSeed"] = (key) => {
+  const privateKey = privateKeys.get(key);
+  if (privateKey === undefined) throw new TypeError("the key's seed is not held here");
+  return jwkBytes(privateKey, "d");
+};
+
+const privateKeys = new WeakMap<SigningKey, KeyObject>();
+
+// The DER of a PKCS #8 Ed25519 private key (RFC 8410 section 7) up to the seed that ends it.
+const PKCS8_PREFIX = Buffer.from("302e020100300506032b657004220420", "hex");
+
+// Importing a key costs as much as half a verification, and most signatures come from a few keys.
+const publicKeys = new LruCache<string, KeyObject>(4096);
+
+function importPublicKey(publicKey: Uint8Array): KeyObject {
+  const x = toBase64Url(publicKey);
+  let key = publicKeys.get(x);
+  if (key === undefined) {
+    key = createPublicKey({ key: { kty: "OKP", crv: "Ed25519", x }, format: "jwk" });
+    publicKeys.set(x, key);
+  }
+  return key;
+}
+
+function jwkBytes(key: KeyObject, member: "x" | "d"): Uint8Array {
+  const bytes = fromBase64Url(key.export({ format: "jwk" })[member] ?? "");
+  if (bytes === undefined || bytes.length === 0) throw new Error("not an Ed25519 private key");
+  return bytes;
+}
