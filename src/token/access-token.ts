@@ -1,0 +1,103 @@
+import { type KeyRecord, KeyStatus } from "../../gen/omi/registry/v1/app_pb.ts";
+import { utf8 } from "../core/bytes.ts";
+import { Reason, Refusal } from "../core/refusal.ts";
+import { type SigningKey, verify } from "../statement/crypto.ts";
+import { type AccessTokenClaims, type ReceivedClaims, readClaims, type TokenUse } from "./claims.ts";
+import { type CompactToken, formatCompactToken, parseCompactToken } from "./compact.ts";
+import { tokenInvalid } from "./token-invalid.ts";
+
+/** How far the issuer's clock may be ahead of the receiver's, in seconds. */
+const CLOCK_SKEW_SECONDS = 30;
+
+/** What a receiver demands of a token. All of it comes from what it trusts already, nothing from the token. */
+export type TokenExpectation = {
+  /** The Auth keys of the app, from a verified answer of its registry. */
+  readonly keys: readonly KeyRecord[];
+  /** The app's `auth_provider_url`. */
+  readonly issuer: string;
+  /** The receiver: `<app_id>/<service_id>`. */
+  readonly audience: string;
+  /** Whom the token must speak for. */
+  readonly use: TokenUse;
+  /** The time in Unix seconds. */
+  readonly now: number;
+};
+
+/** A token whose signature was verified, and with which key; not yet held against a receiver's expectation. */
+export type AuthenticToken = {
+  readonly keyId: string;
+  readonly publicKey: Uint8Array;
+  readonly claims: ReceivedClaims;
+};
+
+/**
+ * Signs an access token (RFC 9068): a JWT with `alg` EdDSA, `typ` at+jwt and `kid`. The token is a secret until it expires.
+ *
+ * @param key the app's Auth key
+ */
+export function signAccessToken(claims: AccessTokenClaims, key: SigningKey): string {
+  return formatCompactToken(key.keyId, utf8(JSON.stringify(claims)), key.sign);
+}
+
+/**
+ * Verifies an access token by RFC 9068 section 4 and the rules of RFC 8725: form, key, signature, and only then what it
+ * says.
+ *
+ * @returns its claims, `aud` being the expected audience
+ * @throws Refusal TOKEN_INVALID {rule} or TOKEN_EXPIRED
+ */
+export async function verifyAccessToken(token: string, expected: TokenExpectation): Promise<AccessTokenClaims> {
+  return acceptClaims(await authenticate(token, expected), expected);
+}
+
+/**
+ * The part of {@link verifyAccessToken} that doesn't depend on the receiver: form, signature, well-formed claims.
+ *
+ * @throws Refusal TOKEN_INVALID {rule}
+ */
+export async function authenticate(
+  token: string,
+  { keys, now }: Pick<TokenExpectation, "keys" | "now">,
+): Promise<AuthenticToken> {
+  const parsed: CompactToken = parseCompactToken(token);
+  const { publicKey } = selectKey(parsed.keyId, keys, now);
+  if (!(await verify(publicKey, parsed.signingInput, parsed.signature))) throw tokenInvalid("signature");
+  return { keyId: parsed.keyId, publicKey, claims: readClaims(parsed.payload) };
+}
+
+/**
+ * The key with this ID that counts now: the active one always, one in grace until its `not_after`.
+ *
+ * @throws Refusal TOKEN_INVALID {rule: "kid"}
+ */
+export function selectKey(keyId: string, keys: readonly KeyRecord[], now: number): KeyRecord {
+  const key = keys.find((candidate) => candidate.keyId === keyId);
+  if (key === undefined || !counts(key, now)) throw tokenInvalid("kid");
+  return key;
+}
+
+/**
+ * The part of {@link verifyAccessToken} that depends on the receiver and the time.
+ *
+ * @throws Refusal TOKEN_INVALID {rule} or TOKEN_EXPIRED
+ */
+export function acceptClaims(token: AuthenticToken, expected: Omit<TokenExpectation, "keys">): AccessTokenClaims {
+  const { audiences, nbf, ...claims } = token.claims;
+  const { issuer, audience, use, now } = expected;
+  if (claims.iss !== issuer) throw tokenInvalid("iss");
+  if (!audiences.includes(audience)) throw tokenInvalid("aud");
+  // An AppID holds no slash, so this compares the whole app part of the audience.
+  if (!audience.startsWith(`${claims.app_id}/`)) throw tokenInvalid("app_id");
+  if (claims.token_use !== use) throw tokenInvalid("token_use");
+  if (claims.iat > now + CLOCK_SKEW_SECONDS) throw tokenInvalid("iat");
+  if (nbf > now + CLOCK_SKEW_SECONDS) throw tokenInvalid("nbf");
+  if (claims.exp <= now) {
+    throw new Refusal(Reason.TOKEN_EXPIRED, "the access token has expired", { nextStep: "refresh the token" });
+  }
+  return { ...claims, aud: audience };
+}
+
+function counts(key: KeyRecord, now: number): boolean {
+  if (key.status === KeyStatus.ACTIVE) return true;
+  return key.status === KeyStatus.GRACE && BigInt(now) < key.notAfter;
+}
