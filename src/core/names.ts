@@ -32,7 +32,13 @@ export function foldName(name: string): string {
 
 /** True if nobody may claim this namespace: it could be taken for the registry, its operator or a role in the mesh. */
 export function isReservedNamespace(namespace: string): boolean {
-  return RESERVED_NAMESPACES.has(foldName(namespace));
+  const folded = foldName(namespace);
+  return RESERVED_WORDS.has(folded) || RESERVED_NAMESPACES.has(folded);
+}
+
+/** True if no app may have this project slug. Namespaces tell apps apart, so fewer words are kept from developers here. */
+export function isReservedSlug(slug: string): boolean {
+  return RESERVED_WORDS.has(foldName(slug));
 }
 
 /** True if no developer and no service may give a service this ID. */
@@ -44,15 +50,32 @@ function isNameUpTo(maxLength: number, text: string): boolean {
   return text.length >= MIN_LENGTH && text.length <= maxLength && NAME.test(text);
 }
 
-// Written folded.
-const RESERVED_NAMESPACES: ReadonlySet<string> = new Set([
-  // The mesh and its parts.
+// All lists are written folded.
+
+const RESERVED_WORDS: ReadonlySet<string> = new Set([
+  // The mesh itself, and whoever runs a registry.
   "omi",
   "registry",
+  "admin",
+  "root",
+  "system",
+  // What programs and people read as "nothing" or "anything".
+  "null",
+  "nil",
+  "none",
+  "undefined",
+  "unknown",
+  "all",
+  "any",
+  "self",
+]);
+
+const RESERVED_NAMESPACES: ReadonlySet<string> = new Set([
+  // Parts and roles of the mesh.
   "app-registry",
+  "service-registry",
   "catalog",
   "directory",
-  "service-registry",
   "auth",
   "auth-provider",
   "billing",
@@ -60,20 +83,17 @@ const RESERVED_NAMESPACES: ReadonlySet<string> = new Set([
   "provider",
   "guardian",
   "master",
-  // Whoever runs a registry.
-  "admin",
+  // Words for whoever runs a registry.
   "administrator",
-  "root",
-  "system",
   "operator",
   "owner",
+  "official",
+  "staff",
   "security",
   "abuse",
   "support",
   "help",
   "status",
-  "staff",
-  "official",
   // Host names and mailboxes that a registry's domain may have beside it.
   "api",
   "www",
@@ -90,14 +110,5 @@ const RESERVED_NAMESPACES: ReadonlySet<string> = new Set([
   "webmaster",
   "noreply",
   "no-reply",
-  // Words that programs and people read as "nothing" or "anything".
-  "null",
-  "nil",
-  "none",
-  "undefined",
-  "unknown",
   "anonymous",
-  "all",
-  "any",
-  "self",
 ]);
