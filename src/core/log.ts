@@ -1,0 +1,54 @@
+import { type DestinationStream, type Logger, pino, stdSerializers } from "pino";
+
+export type { Logger };
+
+/** What a log line must never hold, wherever a field of that name appears at its first three levels. */
+const SECRET_FIELDS = [
+  "authorization",
+  "cookie",
+  "password",
+  "token",
+  "accessToken",
+  "refreshToken",
+  "secret",
+  "privateKey",
+  "email",
+  "contact",
+];
+
+const LEVELS = ["", "*.", "*.*."];
+
+/**
+ * Creates the logger of a part: one JSON object per line.
+ *
+ * Fields with the name of a secret are replaced by `[redacted]`; that is a net below the rule that nobody logs a key, a
+ * token or an e-mail address, not a leave to try. Of errors only type, message, stack and causes are written, never what
+ * else hangs on them (headers, request details).
+ *
+ * @param destination - standard output if absent
+ */
+export function createLogger(options: {
+  readonly level: "trace" | "debug" | "info" | "warn" | "error" | "fatal" | "silent";
+  /** Which part speaks, e.g. `registry`. */
+  readonly component: string;
+  readonly destination?: DestinationStream | undefined;
+}): Logger {
+  const { level, component, destination } = options;
+  return pino(
+    {
+      level,
+      base: { component },
+      timestamp: () => `,"time":"${new Date().toISOString()}"`,
+      formatters: { level: (label) => ({ level: label }) },
+      redact: { paths: LEVELS.flatMap((at) => SECRET_FIELDS.map((field) => at + field)), censor: "[redacted]" },
+      serializers: { err: serializeError },
+    },
+    destination ?? pino.destination(1),
+  );
+}
+
+function serializeError(error: unknown): unknown {
+  if (!(error instanceof Error)) return { message: String(error) };
+  const { type, message, stack } = stdSerializers.err(error);
+  return { type, message, stack };
+}

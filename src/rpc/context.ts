@@ -1,0 +1,51 @@
+import { type ContextKey, createContextKey, type HandlerContext } from "@connectrpc/connect";
+import type { Logger } from "pino";
+import type { Refusal } from "../core/refusal.ts";
+
+/** What a handler knows about the call beside the message. */
+export type RequestContext = {
+  /** Names the call in logs and in the `x-request-id` header of the answer; the caller may have chosen it. */
+  readonly requestId: string;
+  /** The IP address of the other end of the connection, for rate limits. IPv4 in its own form, never mapped into IPv6. */
+  readonly peer: string;
+  /** Every line holds the request ID. */
+  readonly log: Logger;
+  /** Aborted when nobody waits for the answer any longer: deadline, caller gone, or a stream ended by the server's stop. */
+  readonly signal: AbortSignal;
+};
+
+/** One call, from its first byte to its line in the access log. */
+export type Call = Omit<RequestContext, "signal"> & {
+  /** The path that was called, for an RPC `/<service>/<method>`. */
+  readonly method: string;
+  /** `connect`, `grpc`, `grpc-web`, or `http` for what is no RPC. */
+  protocol: string;
+  /** True once an interceptor has the call: then its unary request was read, and what fails is the handler's doing. */
+  entered: boolean;
+  /** Set before the handler runs: the call ends with it, whatever the method. */
+  refuseWith?: Refusal;
+  /** How the call ended, if not well. */
+  refusal?: Refusal;
+};
+
+/** Where connect carries the {@link Call}. */
+export const callKey: ContextKey<Call | undefined> = createContextKey<Call | undefined>(undefined, {
+  description: "call",
+});
+
+/**
+ * The request context of a handler.
+ *
+ * @throws Error if the handler was not called by a server of `createServer`
+ */
+export function requestContext(context: HandlerContext): RequestContext {
+  const call = callOf(context.values);
+  return { requestId: call.requestId, peer: call.peer, log: call.log, signal: context.signal };
+}
+
+/** The {@link Call} behind a handler's or interceptor's context values. */
+export function callOf(values: HandlerContext["values"]): Call {
+  const call = values.get(callKey);
+  if (call === undefined) throw new Error("no request context: the handler runs outside of createServer");
+  return call;
+}

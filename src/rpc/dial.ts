@@ -1,0 +1,143 @@
+import dns from "node:dns/promises";
+import http from "node:http";
+import https from "node:https";
+import net from "node:net";
+import tls from "node:tls";
+import { type Clock, systemClock } from "../core/clock.ts";
+import { Reason, Refusal } from "../core/refusal.ts";
+import { type HostsTable, parseHosts, type Target } from "./hosts.ts";
+import { isPublicAddress } from "./public-address.ts";
+
+/** How connections to other parties are made. */
+export type DialerOptions = {
+  /** Addresses of hosts that DNS does not know, or not like this. */
+  readonly hosts?: HostsTable;
+  /** Hosts that may be on a private network, and on another port than 443. */
+  readonly allowPrivate?: (host: string) => boolean;
+  /** Hosts that may be called without TLS, and on another port than 443. */
+  readonly allowPlain?: (host: string) => boolean;
+  /** Certificates (PEM) of the authorities to trust instead of Node's. */
+  readonly ca?: string | Buffer;
+  /** All addresses of a name; the operating system's resolver if absent. */
+  readonly lookup?: (host: string) => Promise<readonly Address[]>;
+  /** Time for DNS, TCP and TLS together, in milliseconds; 5,000 if absent. */
+  readonly connectTimeoutMs?: number;
+  readonly clock?: Clock;
+};
+
+type Address = { readonly address: string; readonly family: number };
+
+/**
+ * Connects to hosts that strangers may have chosen. A refused address appears as the socket's error: a Refusal with
+ * ADDRESS_NOT_ALLOWED.
+ */
+export type Dialer = {
+  /** For `node:http`; keeps connections alive, a bounded number. */
+  readonly http: http.Agent;
+  /** For `node:https`; keeps connections alive, a bounded number. */
+  readonly https: https.Agent;
+  /** A `createConnection` for `http2.connect`. */
+  connectHttp2(url: URL): net.Socket;
+  /** Closes the agents' connections. */
+  close(): void;
+};
+
+const AGENT_OPTIONS = { keepAlive: true, maxSockets: 32, maxTotalSockets: 512, maxFreeSockets: 8, timeout: 60_000 };
+
+/**
+ * Creates a dialler. Unless the hosts table or the two `allow` functions say otherwise, it connects only with TLS, to
+ * port 443, at an address of the public Internet. The address is checked where the connection is made, after DNS, so
+ * that a name cannot answer the check with one address and the connection with another.
+ *
+ * @throws ConfigError if the hosts table has mistakes
+ */
+export function createDialer(options: DialerOptions): Dialer {
+  const { allowPrivate = never, allowPlain = never, lookup = resolve, ca, clock = systemClock } = options;
+  const { connectTimeoutMs = 5_000 } = options;
+  const mapped = parseHosts(options.hosts ?? {});
+
+  /** Where to dial, and whether DNS may answer with any address there. Throws ADDRESS_NOT_ALLOWED. */
+  function target(host: string, port: number, secure: boolean): Target & { guarded: boolean } {
+    const isPrivate = allowPrivate(host);
+    const isPlain = allowPlain(host);
+    if (!secure && !isPlain) throw notAllowed(`${host} may not be called without TLS`);
+    const entry = mapped(host);
+    if (entry !== undefined) return { ...entry, guarded: false };
+    if (port !== 443 && !isPrivate && !isPlain) throw notAllowed(`port ${port} of ${host} may not be called`);
+    if (net.isIP(host) !== 0 && !isPrivate && !isPublicAddress(host)) throw notPublic(host);
+    return { host, port, guarded: !isPrivate };
+  }
+
+  const guardedLookup: net.LookupFunction = (host, { all }, callback) => {
+    lookup(host).then(
+      (found) => {
+        const [first, ...rest] = found.filter(({ address }) => isPublicAddress(address));
+        if (first === undefined) callback(notPublic(host), "");
+        else if (all === true) callback(null, [first, ...rest]);
+        else callback(null, first.address, first.family);
+      },
+      (error: Error) => callback(error, ""),
+    );
+  };
+
+  function dial(host: string, port: number, secure: boolean, ALPNProtocols: string[]): net.Socket {
+    const to = { noDelay: true, keepAlive: true, ...addressOf(() => target(host, port, secure), guardedLookup) };
+    const socket = secure
+      ? tls.connect({ ...to, ALPNProtocols, servername: net.isIP(host) === 0 ? host : "", ...(ca && { ca }) })
+      : net.connect(to);
+    const cancel = clock.setTimer(connectTimeoutMs, () => socket.destroy(new Error(`connecting to ${host} timed out`)));
+    socket.once(secure ? "secureConnect" : "connect", cancel).once("close", cancel);
+    return socket;
+  }
+
+  const plainAgent = new http.Agent(AGENT_OPTIONS);
+  plainAgent.createConnection = (to) => dial(to.host ?? "", Number(to.port), false, []);
+  const secureAgent = new https.Agent(AGENT_OPTIONS);
+  secureAgent.createConnection = (to) => dial(to.host ?? "", Number(to.port), true, ["http/1.1"]);
+  return {
+    http: plainAgent,
+    https: secureAgent,
+    connectHttp2({ protocol, hostname, port }) {
+      const secure = protocol === "https:";
+      const host = hostname.replace(/^\[|\]$/g, "");
+      return dial(host, port === "" ? (secure ? 443 : 80) : Number(port), secure, ["h2"]);
+    },
+    close() {
+      plainAgent.destroy();
+      secureAgent.destroy();
+    },
+  };
+}
+
+/** Where a socket connects to. A refusal becomes an error of DNS, so that it takes the way of every connection error. */
+function addressOf(
+  target: () => Target & { guarded: boolean },
+  guardedLookup: net.LookupFunction,
+): net.TcpNetConnectOpts {
+  try {
+    const { host, port, guarded } = target();
+    return { host, port, ...(guarded && { lookup: guardedLookup }) };
+  } catch (refusal) {
+    return {
+      host: "refused.invalid",
+      port: 443,
+      lookup: (_host, _options, callback) => callback(refusal as Error, ""),
+    };
+  }
+}
+
+function notAllowed(message: string): Refusal {
+  return new Refusal(Reason.ADDRESS_NOT_ALLOWED, message);
+}
+
+function notPublic(host: string): Refusal {
+  return notAllowed(`${host} is not on the public Internet`);
+}
+
+function resolve(host: string): Promise<Address[]> {
+  return dns.lookup(host, { all: true });
+}
+
+function never(): boolean {
+  return false;
+}

@@ -1,0 +1,85 @@
+import type { DescService } from "@bufbuild/protobuf";
+import { base64Decode } from "@bufbuild/protobuf/wire";
+import { type ConnectRouter, createConnectRouter, type HandlerContext } from "@connectrpc/connect";
+import type { UniversalHandler } from "@connectrpc/connect/protocol";
+import { compressionGzip } from "@connectrpc/connect-node";
+import { Reason, Refusal } from "../core/refusal.ts";
+import { callOf } from "./context.ts";
+import { connectErrorOf } from "./errors.ts";
+import { guard, type Streams } from "./guard.ts";
+import { Health, healthService } from "./health.ts";
+import type { Limits } from "./limits.ts";
+import { describeProtocolError } from "./outcome.ts";
+import type { Readiness } from "./readiness.ts";
+import { registerReflection } from "./reflection.ts";
+
+/** The RPCs of a server. */
+export type Handlers = {
+  /** The handler of an RPC's path. */
+  get(path: string): UniversalHandler | undefined;
+  /**
+   * A handler that can write an error in the protocol of a request with this content type, whatever path was called; used
+   * with `Call.refuseWith`. Undefined if the request is none of an RPC.
+   */
+  forErrors(method: string | undefined, contentType: string): UniversalHandler | undefined;
+};
+
+type HandlersOptions = {
+  readonly routes: (router: ConnectRouter) => void;
+  readonly limits: Limits;
+  readonly readiness: Readiness;
+  readonly streams: Streams;
+};
+
+/** Builds the handlers of `routes`, and of health and reflection beside them. */
+export function createHandlers({ routes, limits, readiness, streams }: HandlersOptions): Handlers {
+  const router = createConnectRouter({
+    interceptors: [guard(streams, limits.maxMessageBytes)],
+    requestGate: (context) => enter(context, limits.maxMessageBytes),
+    readMaxBytes: limits.maxMessageBytes,
+    // Brotli, connect's other default, costs far more processor time than a stranger should be able to ask for.
+    acceptCompression: [compressionGzip],
+    jsonOptions: { ignoreUnknownFields: false },
+  });
+  routes(router);
+  const services = new Set<DescService>(router.handlers.map((handler) => handler.service));
+  router.service(Health, healthService(readiness, new Set([...services].map((service) => service.typeName))));
+  registerReflection(router, [...services, Health]);
+
+  const byPath = new Map(router.handlers.map((handler) => [handler.requestPath, handler]));
+  const samples = router.handlers.filter((handler) => handler.service === Health);
+  return {
+    get: (path) => byPath.get(path),
+    forErrors: (method, contentType) =>
+      method === "POST" ? samples.find((handler) => handler.supportedContentType(contentType)) : undefined,
+  };
+}
+
+// Runs for every call before its body is read.
+function enter(context: HandlerContext, maxMessageBytes: number): void {
+  const call = callOf(context.values);
+  const { signal } = context;
+  call.protocol = context.protocolName;
+  const describe = () => describeProtocolError(signal.reason, call, maxMessageBytes);
+  if (signal.aborted) describe();
+  else signal.addEventListener("abort", describe, { once: true });
+  signal.throwIfAborted();
+  if (call.refuseWith !== undefined) {
+    call.refusal = call.refuseWith;
+    throw connectErrorOf(call.refuseWith);
+  }
+  if (context.requestMethod === "GET") checkGet(context.url);
+}
+
+// connect would answer "internal error" where the message of a Connect GET is not base64.
+function checkGet(url: string): void {
+  const query = new URL(url).searchParams;
+  if (query.get("base64") !== "1") return;
+  try {
+    base64Decode(query.get("message") ?? "");
+  } catch {
+    throw connectErrorOf(
+      new Refusal(Reason.MALFORMED, "the message is not base64", { metadata: { field: "message" } }),
+    );
+  }
+}

@@ -1,0 +1,36 @@
+import type { ServiceImpl } from "@connectrpc/connect";
+import { Health, HealthCheckResponse_ServingStatus as Status } from "../../gen/health/v1/health_pb.ts";
+import { Reason, Refusal } from "../core/refusal.ts";
+import type { Readiness } from "./readiness.ts";
+
+export { Health };
+
+/**
+ * The gRPC health service (https://github.com/grpc/grpc/blob/master/doc/health-checking.md). All services of a server
+ * are as ready as the server, whose own name is the empty string.
+ */
+export function healthService(readiness: Readiness, services: ReadonlySet<string>): ServiceImpl<typeof Health> {
+  const known = (service: string) => service === "" || services.has(service);
+  const status = () => (readiness.ready ? Status.SERVING : Status.NOT_SERVING);
+  return {
+    check({ service }) {
+      if (!known(service)) throw new Refusal(Reason.NOT_FOUND, "no such service", { metadata: { field: "service" } });
+      return { status: status() };
+    },
+    list() {
+      return { statuses: Object.fromEntries(["", ...services].map((service) => [service, { status: status() }])) };
+    },
+    async *watch({ service }, { signal }) {
+      let told: Status | undefined;
+      while (!signal.aborted) {
+        const now = known(service) ? status() : Status.SERVICE_UNKNOWN;
+        if (now === told) {
+          await readiness.changed(signal);
+        } else {
+          told = now;
+          yield { status: now };
+        }
+      }
+    },
+  };
+}

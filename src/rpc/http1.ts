@@ -1,0 +1,87 @@
+import http from "node:http";
+import type { Duplex } from "node:stream";
+import { Reason, Refusal } from "../core/refusal.ts";
+import type { Dispatch } from "./dispatch.ts";
+import { httpRefusal } from "./http-routes.ts";
+import type { Limits } from "./limits.ts";
+
+// A request may arrive a little later than the deadline, so that the dispatcher's typed refusal comes first.
+const LEEWAY_MS = 5_000;
+
+/** HTTP/1.1 for connections that somebody else accepts. */
+export type Http1 = {
+  /** Takes a connection over. */
+  serve(socket: Duplex): void;
+  /** Closes connections without a request, and the others after their answer. */
+  drain(): void;
+};
+
+/** Creates an HTTP/1.1 server that never listens. */
+export function createHttp1(dispatch: Dispatch, limits: Limits): Http1 {
+  const open = new Map<Duplex, Set<http.ServerResponse>>();
+  let draining = false;
+
+  const server = http.createServer(
+    {
+      maxHeaderSize: limits.maxHeaderBytes,
+      headersTimeout: limits.firstBytesTimeoutMs,
+      requestTimeout: limits.maxDeadlineMs + LEEWAY_MS,
+      keepAliveTimeout: limits.idleTimeoutMs,
+      connectionsCheckingInterval: Math.min(limits.firstBytesTimeoutMs, LEEWAY_MS),
+    },
+    (request, response) => {
+      const { socket } = request;
+      open.get(socket)?.add(response);
+      response.once("close", () => {
+        open.get(socket)?.delete(response);
+        if (draining && open.get(socket)?.size === 0) socket.destroySoon();
+      });
+      if (draining) response.setHeader("connection", "close");
+      dispatch(request, response);
+    },
+  );
+  server.on("clientError", answerParserError);
+  // Only a listening server watches over its headers and request timeouts; this one is told that it is.
+  server.emit("listening");
+
+  return {
+    serve(socket) {
+      open.set(socket, new Set());
+      socket.once("close", () => open.delete(socket));
+      server.emit("connection", socket);
+    },
+    drain() {
+      draining = true;
+      server.close(); // stops the timer behind those timeouts
+      for (const [socket, responses] of open) {
+        if (responses.size === 0) socket.destroy();
+        for (const response of responses) if (!response.headersSent) response.setHeader("connection", "close");
+      }
+    },
+  };
+}
+
+// The parser refused the request before it was one: the answer is written by hand, in the form of a Connect error.
+function answerParserError(error: NodeJS.ErrnoException, socket: Duplex): void {
+  if (!socket.writable || error.code === "ECONNRESET") return void socket.destroy();
+  const [statusLine, refusal] = parserError(error.code);
+  const { headers, body } = httpRefusal(refusal);
+  const head = [
+    `HTTP/1.1 ${statusLine}`,
+    ...Object.entries(headers).map(([name, value]) => `${name}: ${value}`),
+    `content-length: ${body.length}`,
+    "connection: close",
+  ];
+  socket.end(`${head.join("\r\n")}\r\n\r\n${Buffer.from(body as Uint8Array)}`);
+}
+
+function parserError(code: string | undefined): [string, Refusal] {
+  switch (code) {
+    case "HPE_HEADER_OVERFLOW":
+      return ["431 Request Header Fields Too Large", new Refusal(Reason.TOO_LARGE, "headers too large")];
+    case "ERR_HTTP_REQUEST_TIMEOUT":
+      return ["408 Request Timeout", new Refusal(Reason.DEADLINE_EXCEEDED, "the request took too long")];
+    default:
+      return ["400 Bad Request", new Refusal(Reason.MALFORMED, "not an HTTP/1.1 request")];
+  }
+}

@@ -1,0 +1,29 @@
+/** Bounds that keep one caller from using up the server. */
+export type Limits = {
+  /** Greatest size of one message, in bytes, before and after decompression. */
+  readonly maxMessageBytes: number;
+  /** Greatest size of all headers of a request together, in bytes. */
+  readonly maxHeaderBytes: number;
+  /** Open connections; further ones are closed at once. */
+  readonly maxConnections: number;
+  /** Concurrent calls on one HTTP/2 connection. */
+  readonly maxStreamsPerConnection: number;
+  /** Time for a unary call, in milliseconds, also where the caller asks for more or for none. Also the time for sending
+   * the single request message of a server-streaming call. */
+  readonly maxDeadlineMs: number;
+  /** Time for a connection's first bytes (a TLS handshake too) and for the headers of an HTTP/1.1 request, in ms. */
+  readonly firstBytesTimeoutMs: number;
+  /** Time after which a connection without calls is closed, in milliseconds. */
+  readonly idleTimeoutMs: number;
+};
+
+/** The limits of a server whose options say nothing else. */
+export const defaultLimits: Limits = {
+  maxMessageBytes: 256 * 1024,
+  maxHeaderBytes: 16 * 1024,
+  maxConnections: 4096,
+  maxStreamsPerConnection: 256,
+  maxDeadlineMs: 30_000,
+  firstBytesTimeoutMs: 10_000,
+  idleTimeoutMs: 120_000,
+};

@@ -1,0 +1,111 @@
+import { once } from "node:events";
+import type { AddressInfo } from "node:net";
+import type { ConnectRouter } from "@connectrpc/connect";
+import type { Logger } from "pino";
+import { type Clock, systemClock } from "../core/clock.ts";
+import { ConfigError } from "../core/config.ts";
+import { type Random, systemRandom } from "../core/random.ts";
+import { Reason, Refusal } from "../core/refusal.ts";
+import type { CorsOptions } from "./cors.ts";
+import { createDispatch } from "./dispatch.ts";
+import { createFront, type TlsFiles } from "./front.ts";
+import type { Streams } from "./guard.ts";
+import { createHandlers } from "./handlers.ts";
+import type { HttpRoute } from "./http-routes.ts";
+import { defaultLimits, type Limits } from "./limits.ts";
+import { Readiness } from "./readiness.ts";
+
+/** What a server listens on, and what it serves. */
+export type ServerOptions = {
+  /** The address to listen on, e.g. `127.0.0.1` or `::`. */
+  readonly host: string;
+  /** 0 for any free port. */
+  readonly port: number;
+  /** Required unless `development`. */
+  readonly tls?: TlsFiles | undefined;
+  /** Allows to serve without TLS. */
+  readonly development?: boolean;
+  /** Without it, no web page may call. */
+  readonly cors?: CorsOptions | undefined;
+  /** Limits that differ from {@link defaultLimits}. */
+  readonly limits?: Partial<Limits>;
+  /** Registers the RPCs. Health and reflection are added. */
+  readonly routes: (router: ConnectRouter) => void;
+  /** Documents beside the RPCs. */
+  readonly httpRoutes?: readonly HttpRoute[];
+  readonly logger: Logger;
+  readonly clock?: Clock;
+  readonly random?: Random;
+  /** What health tells; the server sets it to not ready when it stops. */
+  readonly readiness?: Readiness;
+};
+
+/** One port for Connect, gRPC and gRPC-Web over HTTP/1.1 and HTTP/2. */
+export type Server = {
+  /** Starts to accept connections. Rejects with Node's error if the address cannot be had. */
+  listen(): Promise<void>;
+  /** Where the server listens, once it does. */
+  readonly address: { readonly host: string; readonly port: number; readonly url: string };
+  /**
+   * Stops: health says NOT_SERVING, nothing new is accepted, streams end with SHUTTING_DOWN, idle connections are closed.
+   * Calls under way may finish within `graceMs` milliseconds; then their connections are destroyed. Resolves when all
+   * connections are closed. Calling it again returns the same promise.
+   */
+  close(graceMs: number): Promise<void>;
+};
+
+/**
+ * Creates a server that does not listen yet.
+ *
+ * @throws ConfigError without `tls` outside of development, or if a TLS file cannot be read
+ */
+export function createServer(options: ServerOptions): Server {
+  const { tls, development = false, logger, clock = systemClock, readiness = new Readiness() } = options;
+  if (tls === undefined && !development) {
+    throw new ConfigError([{ path: "tls", expected: "certFile and keyFile, unless development is true" }]);
+  }
+  const limits = { ...defaultLimits, ...options.limits };
+  const streams: Streams = new Set();
+  let closed: Promise<void> | undefined;
+
+  const dispatch = createDispatch({
+    handlers: createHandlers({ routes: options.routes, limits, readiness, streams }),
+    httpRoutes: options.httpRoutes ?? [],
+    cors: options.cors,
+    limits,
+    logger,
+    clock,
+    random: options.random ?? systemRandom,
+    stopping: () => closed !== undefined,
+  });
+  const front = createFront(dispatch, tls, limits, clock);
+  const { listener } = front;
+
+  async function stop(graceMs: number): Promise<void> {
+    const allClosed = new Promise<void>((resolve) => listener.close(() => resolve()));
+    readiness.set(false);
+    // Lets the watchers of health hear it before their streams end.
+    await new Promise(setImmediate);
+    for (const stream of streams) stream.abort(new Refusal(Reason.SHUTTING_DOWN, "the server is stopping"));
+    front.drain();
+    const cancel = clock.setTimer(graceMs, () => front.destroy());
+    await allClosed;
+    cancel();
+  }
+
+  return {
+    async listen() {
+      listener.listen(options.port, options.host);
+      await once(listener, "listening");
+    },
+    get address() {
+      const { address, family, port } = listener.address() as AddressInfo;
+      const host = family === "IPv6" ? `[${address}]` : address;
+      return { host: address, port, url: `${tls === undefined ? "http" : "https"}://${host}:${port}` };
+    },
+    close(graceMs) {
+      closed ??= stop(graceMs);
+      return closed;
+    },
+  };
+}
