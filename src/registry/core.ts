@@ -1,0 +1,40 @@
+import type { Logger } from "pino";
+import type { Clock } from "../core/clock.ts";
+import type { Random } from "../core/random.ts";
+import type { Directory } from "../directory/directory.ts";
+import type { WatchHub } from "../events/watch-hub.ts";
+import type { Log } from "../log/log.ts";
+import type { Nonces } from "../store/nonces.ts";
+import type { WriteQueue } from "../store/write-queue.ts";
+import type { CodeSender } from "./activation.ts";
+import type { Keyring } from "./keyring.ts";
+import type { Projection } from "./projection.ts";
+import type { RegistryPolicy } from "./rules/policy.ts";
+import type { RegistryStore } from "./store.ts";
+
+/** Everything that the registry's RPCs work with. */
+export interface RegistryCore {
+  /** The registry's domain: the audience of what is sent to it. */
+  readonly domain: string;
+  readonly policy: RegistryPolicy;
+  readonly store: RegistryStore;
+  readonly log: Log;
+  readonly projection: Projection;
+  readonly nonces: Nonces;
+  readonly queue: WriteQueue;
+  readonly keyring: Keyring;
+  readonly hub: WatchHub;
+  readonly directory: Directory;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly logger: Logger;
+  /** Where activation codes go; absent if the policy needs none. */
+  readonly codeSender: CodeSender | undefined;
+  /** Hosts that may have plain http URLs: those of preset directory entries in development. */
+  readonly allowPlainHttp: (host: string) => boolean;
+}
+
+/** Registry time in Unix seconds: the wall clock, but never before what the log has seen. */
+export function registryTime(core: Pick<RegistryCore, "clock" | "log">): number {
+  return Math.max(Math.floor(core.clock.now() / 1000), core.log.head().time);
+}

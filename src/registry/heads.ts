@@ -1,0 +1,28 @@
+import { HeadsSchema } from "../../gen/omi/event/v1/event_pb.ts";
+import type { Statement } from "../../gen/omi/statement/v1/statement_pb.ts";
+import { sign } from "./answers.ts";
+import { type RegistryCore, registryTime } from "./core.ts";
+
+/** For how long heads may be relied on, in seconds. */
+const headsLifeSeconds = 10;
+
+/**
+ * Signs where the log and some apps stand now.
+ *
+ * @param query the encoded request that this answers; empty if it answers none
+ */
+export function signHeads(core: RegistryCore, appIds: Iterable<string>, query = new Uint8Array()): Statement {
+  const now = registryTime(core);
+  const head = core.log.head();
+  const apps = [...new Set(appIds)].sort().flatMap((appId) => {
+    const app = core.store.app(appId);
+    return app === undefined ? [] : [{ appId, sequence: BigInt(app.sequence) }];
+  });
+  return sign(core, HeadsSchema, now, {
+    header: { issuedAt: BigInt(now), expiresAt: BigInt(now + headsLifeSeconds), query },
+    origin: core.domain,
+    logIndex: BigInt(head.index),
+    logHash: head.hash,
+    apps,
+  });
+}

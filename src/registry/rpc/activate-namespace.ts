@@ -1,0 +1,46 @@
+import { NamespaceActivationSchema, NamespaceStatus } from "../../../gen/omi/registry/v1/namespace_pb.ts";
+import type { ActivateNamespaceRequest } from "../../../gen/omi/registry/v1/registry_service_pb.ts";
+import { Reason, Refusal } from "../../core/refusal.ts";
+import { statementId } from "../../statement/statement.ts";
+import { codeMatches, maxCodeAttempts } from "../activation.ts";
+import { namespaceAnswer, sign } from "../answers.ts";
+import { commit } from "../commit.ts";
+import { type RegistryCore, registryTime } from "../core.ts";
+import { decideActivation } from "../rules/namespace.ts";
+import type { NamespaceRow } from "../store.ts";
+
+/** Makes a pending namespace active; the decision stands in the log as a statement by the registry. */
+export async function activateNamespace(core: RegistryCore, request: ActivateNamespaceRequest) {
+  const right = await core.queue.run("activate-namespace", () => {
+    const row = core.store.namespace(request.namespace);
+    if (row === undefined) throw new Refusal(Reason.NAMESPACE_UNKNOWN, "this registry has no such namespace");
+    if (row.status === NamespaceStatus.ACTIVE) return true;
+    return tryCode(core, row, request.code);
+  });
+  if (!right) {
+    throw new Refusal(Reason.ACTIVATION_CODE_INVALID, "the code is wrong or was tried too often", {
+      nextStep: "use the latest code that was sent to the namespace's contact",
+    });
+  }
+  const claimId = core.store.namespace(request.namespace)?.claimStatementId ?? new Uint8Array();
+  return { answer: namespaceAnswer(core, request.namespace, { statementId: claimId }) };
+}
+
+/** Counts a wrong code, which must be kept, so it doesn't throw. */
+function tryCode(core: RegistryCore, row: NamespaceRow, code: string): boolean {
+  const contact = core.store.contact(row.namespace);
+  if (contact === undefined || contact.codeHash === null || contact.codeAttempts >= maxCodeAttempts) return false;
+  if (!codeMatches(code, contact.codeHash)) {
+    core.store.countCodeAttempt(row.namespace);
+    return false;
+  }
+  const now = registryTime(core);
+  const decision = sign(core, NamespaceActivationSchema, now, {
+    header: { issuedAt: BigInt(now), inReplyTo: row.claimStatementId },
+    namespace: row.namespace,
+  });
+  const effect = decideActivation(row.namespace);
+  commit(core, { id: statementId(decision), statement: decision, effect, private: false }, now);
+  core.store.closeCode(row.namespace);
+  return true;
+}

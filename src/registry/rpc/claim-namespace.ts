@@ -1,0 +1,78 @@
+import { type NamespaceClaim, NamespaceClaimSchema } from "../../../gen/omi/registry/v1/namespace_pb.ts";
+import { ActivationPolicy } from "../../../gen/omi/registry/v1/registry_pb.ts";
+import type { ClaimNamespaceRequest } from "../../../gen/omi/registry/v1/registry_service_pb.ts";
+import { equalBytes } from "../../core/bytes.ts";
+import { foldName } from "../../core/names.ts";
+import { Reason, Refusal } from "../../core/refusal.ts";
+import { sha256 } from "../../statement/crypto.ts";
+import { keyIdOf } from "../../statement/key-id.ts";
+import { type Acceptance, accept } from "../accept.ts";
+import { codeHash, newCode } from "../activation.ts";
+import { namespaceAnswer } from "../answers.ts";
+import type { RegistryCore } from "../core.ts";
+import { requirePresent } from "../nested.ts";
+import { requireSame } from "../rules/authority.ts";
+import { decideNamespaceClaim } from "../rules/namespace.ts";
+import { ownSigner } from "../signers.ts";
+
+/** Claims a namespace. Under the code policy the contact is sent a code, and the namespace waits for it. */
+export async function claimNamespace(core: RegistryCore, request: ClaimNamespaceRequest) {
+  const { contactEmail: email, contactSalt: salt } = request;
+  const code = core.policy.activationPolicy === ActivationPolicy.CODE ? newCode(core.random) : undefined;
+  let isNew = false;
+
+  const acceptance: Acceptance<typeof NamespaceClaimSchema, void> = {
+    name: "claim-namespace",
+    schema: NamespaceClaimSchema,
+    private: false,
+    signerKey: (opened) => ownSigner(opened, opened.message.publicKey),
+    verifyNested: async ({ message }) => checkContact(message, email, salt, code !== undefined),
+    decide({ message }) {
+      const effect = decideNamespaceClaim(
+        {
+          taken: core.store.namespaceTaken(foldName(message.namespaceClaim)),
+          masterKeyUsed: isKeyUsed(core, message.publicKey),
+        },
+        message,
+        core.policy,
+      );
+      if (email !== "") {
+        const namespace = message.namespaceClaim;
+        core.store.putContact({ namespace, email, salt, codeHash: code === undefined ? null : codeHash(code) });
+      }
+      isNew = true;
+      return effect;
+    },
+  };
+  const { id, message } = await accept(core, requirePresent(request.statement, "statement"), acceptance);
+
+  // After the commit: a crash here leaves a pending namespace whose code nobody got; the operator can send another.
+  if (isNew && code !== undefined) await sendCode(core, message.namespaceClaim, email, code);
+  return { answer: namespaceAnswer(core, message.namespaceClaim, { statementId: id }) };
+}
+
+/** True if the key holds, or held, any role at this registry. */
+export function isKeyUsed(core: RegistryCore, publicKey: Uint8Array): boolean {
+  const keyId = keyIdOf(publicKey);
+  return core.store.key(keyId) !== undefined || core.keyring.has(keyId);
+}
+
+function checkContact(claim: NamespaceClaim, email: string, salt: Uint8Array, needed: boolean): void {
+  if (needed && email === "") {
+    throw new Refusal(Reason.FIELD_INVALID, "this registry needs a contact", {
+      metadata: { field: "contact_email", rule: "required" },
+      nextStep: "send an e-mail address and a salt, and sign their commitment",
+    });
+  }
+  const commitment =
+    email === "" && salt.length === 0 ? new Uint8Array() : sha256(new Uint8Array([...salt, ...Buffer.from(email)]));
+  requireSame(equalBytes(claim.contactCommitment, commitment), "contact_commitment", "contact_salt and contact_email");
+}
+
+async function sendCode(core: RegistryCore, namespace: string, email: string, code: string): Promise<void> {
+  try {
+    await core.codeSender?.send({ namespace, email, code });
+  } catch (error) {
+    core.logger.error({ err: error, namespace }, "activation code could not be sent");
+  }
+}

@@ -1,0 +1,149 @@
+import type { ConnectRouter } from "@connectrpc/connect";
+import type { Logger } from "pino";
+import { EventService } from "../../gen/omi/event/v1/event_service_pb.ts";
+import { LogService } from "../../gen/omi/registry/v1/log_pb.ts";
+import { RegistryService } from "../../gen/omi/registry/v1/registry_service_pb.ts";
+import { ResolverService } from "../../gen/omi/registry/v1/resolver_service_pb.ts";
+import type { Statement } from "../../gen/omi/statement/v1/statement_pb.ts";
+import type { Clock } from "../core/clock.ts";
+import type { Random } from "../core/random.ts";
+import type { Directory } from "../directory/directory.ts";
+import { WatchHub } from "../events/watch-hub.ts";
+import { Log } from "../log/log.ts";
+import { boundedRequests } from "../rpc/bounds.ts";
+import { openDatabase } from "../store/database.ts";
+import { Nonces } from "../store/nonces.ts";
+import { WriteQueue } from "../store/write-queue.ts";
+import type { CodeSender } from "./activation.ts";
+import type { RegistryCore } from "./core.ts";
+import { type ConfiguredKey, Keyring } from "./keyring.ts";
+import { registryMigrations } from "./migrations.ts";
+import { Projection } from "./projection.ts";
+import { publishedKeySet, publishKeys } from "./publish-keys.ts";
+import { activateNamespace } from "./rpc/activate-namespace.ts";
+import { announceAuth } from "./rpc/announce-auth.ts";
+import { bindService } from "./rpc/bind-service.ts";
+import { claimNamespace } from "./rpc/claim-namespace.ts";
+import { getHeads } from "./rpc/get-heads.ts";
+import { listEvents } from "./rpc/list-events.ts";
+import { listServices } from "./rpc/list-services.ts";
+import { readLog } from "./rpc/read-log.ts";
+import { registerApp } from "./rpc/register-app.ts";
+import { resolveApp } from "./rpc/resolve-app.ts";
+import { resolveNamespace } from "./rpc/resolve-namespace.ts";
+import { resolveRegistry } from "./rpc/resolve-registry.ts";
+import { resolveService } from "./rpc/resolve-service.ts";
+import { rotateKey } from "./rpc/rotate-key.ts";
+import { suspendService } from "./rpc/suspend-service.ts";
+import { unbindService } from "./rpc/unbind-service.ts";
+import { updateBackbone } from "./rpc/update-backbone.ts";
+import { watch } from "./rpc/watch.ts";
+import { defaultPolicy, type RegistryPolicy } from "./rules/policy.ts";
+import { RegistryStore } from "./store.ts";
+
+/** What a registry is made of. */
+export interface RegistryOptions {
+  /** Its domain, e.g. `omiappreg.org`. */
+  domain: string;
+  /** Its SQLite file; `:memory:` for none. */
+  databaseFile: string;
+  /** Its own keys; the first one that is valid signs. */
+  keys: readonly ConfiguredKey[];
+  /** Where Provider keys come from. */
+  directory: Directory;
+  clock: Clock;
+  random: Random;
+  logger: Logger;
+  policy?: Partial<RegistryPolicy>;
+  /** Needed if the activation policy is CODE. */
+  codeSender?: CodeSender;
+  /** Hosts that may have plain http URLs; none unless in development. */
+  allowPlainHttp?: (host: string) => boolean;
+  /** See `WriteQueue`; for tests. */
+  failpoint?: (name: string) => void;
+}
+
+/** A running registry, to be mounted on a server. */
+export interface Registry {
+  routes(router: ConnectRouter): void;
+  /** Its key set, for the well-known document. */
+  keySet(): Statement;
+  /** Commits what waits and closes the file. */
+  close(): void;
+}
+
+/**
+ * Opens a registry's file, brings the published key set in line with the configured keys, and is ready to serve.
+ *
+ * @throws if the file is from a newer version, or clients could not follow to the configured keys
+ */
+export async function createRegistry(options: RegistryOptions): Promise<Registry> {
+  const policy = { ...defaultPolicy, ...options.policy };
+  const db = openDatabase(options.databaseFile, registryMigrations);
+  const core: RegistryCore = {
+    domain: options.domain,
+    policy,
+    store: new RegistryStore(db),
+    log: new Log(db),
+    projection: new Projection(db),
+    nonces: new Nonces(db, policy.freshnessWindowSeconds),
+    queue: new WriteQueue(db, options.failpoint === undefined ? {} : { failpoint: options.failpoint }),
+    keyring: new Keyring(options.domain, options.keys),
+    hub: new WatchHub((milliseconds, callback) => options.clock.setTimer(milliseconds, callback)),
+    directory: options.directory,
+    clock: options.clock,
+    random: options.random,
+    logger: options.logger,
+    codeSender: options.codeSender,
+    allowPlainHttp: options.allowPlainHttp ?? (() => false),
+  };
+  await publishKeys(core);
+  return {
+    routes: (router) => registerRoutes(core, router),
+    keySet: () => publishedKeySet(core.store),
+    close() {
+      core.queue.close();
+      db.close();
+    },
+  };
+}
+
+function registerRoutes(core: RegistryCore, router: ConnectRouter): void {
+  const options = { interceptors: [boundedRequests({ allowPlainHttp: core.allowPlainHttp })] };
+  router.service(
+    RegistryService,
+    {
+      claimNamespace: (request) => claimNamespace(core, request),
+      activateNamespace: (request) => activateNamespace(core, request),
+      registerApp: (request) => registerApp(core, request),
+      updateBackbone: (request) => updateBackbone(core, request),
+      announceAuth: (request) => announceAuth(core, request),
+      bindService: (request) => bindService(core, request),
+      rotateKey: (request) => rotateKey(core, request),
+      suspendService: (request) => suspendService(core, request),
+      unbindService: (request) => unbindService(core, request),
+    },
+    options,
+  );
+  router.service(
+    ResolverService,
+    {
+      resolveRegistry: (request) => resolveRegistry(core, request),
+      resolveNamespace: (request) => resolveNamespace(core, request),
+      resolveApp: (request) => resolveApp(core, request),
+      resolveService: (request) => resolveService(core, request),
+      listServices: (request) => listServices(core, request),
+    },
+    options,
+  );
+  router.service(
+    EventService,
+    {
+      watch: (request, context) => watch(core, request, context.signal),
+      listEvents: (request) => listEvents(core, request),
+      getHeads: (request) => getHeads(core, request),
+    },
+    options,
+  );
+  router.service(LogService, { readLog: (request) => readLog(core, request) }, options);
+}

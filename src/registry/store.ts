@@ -1,0 +1,226 @@
+import type { KeyRole } from "../../gen/omi/key/v1/key_pb.ts";
+import type { NamespaceStatus } from "../../gen/omi/registry/v1/namespace_pb.ts";
+import type { ServiceStatus } from "../../gen/omi/registry/v1/service_pb.ts";
+import type { Database } from "../store/database.ts";
+
+/** A namespace. */
+export interface NamespaceRow {
+  namespace: string;
+  status: NamespaceStatus;
+  masterKeyId: string;
+  masterPublicKey: Uint8Array;
+  /** The NamespaceClaimed effect, encoded. */
+  claim: Uint8Array;
+  claimStatementId: Uint8Array;
+  /** Unix seconds. */
+  claimedAt: number;
+}
+
+/** An app, with the Master key of its namespace. */
+export interface AppRow {
+  appId: string;
+  ownerNamespace: string;
+  projectSlug: string;
+  displayName: string;
+  description: string;
+  /** Unix seconds. */
+  registeredAt: number;
+  configEpoch: number;
+  /** The BackboneChanged effect, encoded; empty if there was none. */
+  backbone: Uint8Array;
+  authProvider: string;
+  authProviderUrl: string;
+  /** The number of events so far. */
+  sequence: number;
+  masterKeyId: string;
+  masterPublicKey: Uint8Array;
+}
+
+/** A service record. */
+export interface ServiceRow {
+  appId: string;
+  serviceId: string;
+  serviceType: string;
+  provider: string;
+  status: ServiceStatus;
+  endpointUrl: string;
+  /** Unix seconds, as are the two below. */
+  boundAt: number;
+  updatedAt: number;
+  /** 0 if it never was suspended. */
+  suspendedAt: number;
+}
+
+/** What a proven key is worth. */
+export const KeyState = { ACTIVE: 1, GRACE: 2, REVOKED: 3 } as const;
+export type KeyState = (typeof KeyState)[keyof typeof KeyState];
+
+/** A proven key: one role in one place, kept for ever, so that it never comes back and old signatures stay readable. */
+export interface KeyRow {
+  keyId: string;
+  publicKey: Uint8Array;
+  role: KeyRole;
+  /** Of a Master key. */
+  namespace: string | null;
+  /** Of an Auth or Service key. */
+  appId: string | null;
+  serviceId: string | null;
+  state: KeyState;
+  /** Unix seconds, exclusive; 0 unless in grace. */
+  notAfter: number;
+}
+
+/** A developer's proof that was used for a binding. */
+export interface ProofRow {
+  appId: string;
+  serviceId: string;
+  keyId: string;
+}
+
+/** A namespace's private contact. */
+export interface ContactRow {
+  namespace: string;
+  email: string;
+  salt: Uint8Array;
+  /** SHA-256 of the code that was sent; null when none is open. */
+  codeHash: Uint8Array | null;
+  codeAttempts: number;
+}
+
+const keyColumns = `key_id AS keyId, public_key AS publicKey, role, namespace, app_id AS appId, service_id AS serviceId,
+  status AS state, not_after AS notAfter`;
+
+const serviceColumns = `app_id AS appId, service_id AS serviceId, service_type AS serviceType, provider, status,
+  endpoint_url AS endpointUrl, bound_at AS boundAt, updated_at AS updatedAt, suspended_at AS suspendedAt`;
+
+/**
+ * The registry's tables, read by name. Reads inside a write queue's job see what the job may build on; reads outside see
+ * the last commit.
+ */
+export class RegistryStore {
+  readonly #namespace;
+  readonly #foldedNamespace;
+  readonly #app;
+  readonly #foldedSlug;
+  readonly #service;
+  readonly #services;
+  readonly #key;
+  readonly #keysOfService;
+  readonly #proof;
+  readonly #latestKeySet;
+  readonly #contact;
+  readonly #putContact;
+  readonly #countAttempt;
+  readonly #closeCode;
+
+  constructor(db: Database) {
+    const namespaceColumns = `namespace, status, master_key_id AS masterKeyId, master_public_key AS masterPublicKey, claim,
+      claim_statement_id AS claimStatementId, claimed_at AS claimedAt`;
+    this.#namespace = db.prepare<[string], NamespaceRow>(
+      `SELECT ${namespaceColumns} FROM namespaces WHERE namespace = ?`,
+    );
+    this.#foldedNamespace = db.prepare<[string], 1>("SELECT 1 FROM namespaces WHERE folded = ?").pluck();
+    this.#app = db.prepare<[string], AppRow>(
+      `SELECT app_id AS appId, owner_namespace AS ownerNamespace, project_slug AS projectSlug,
+         display_name AS displayName, description, registered_at AS registeredAt, config_epoch AS configEpoch, backbone,
+         auth_provider AS authProvider, auth_provider_url AS authProviderUrl, sequence,
+         master_key_id AS masterKeyId, master_public_key AS masterPublicKey
+       FROM apps JOIN namespaces ON namespace = owner_namespace WHERE app_id = ?`,
+    );
+    this.#foldedSlug = db
+      .prepare<[string, string], 1>("SELECT 1 FROM apps WHERE owner_namespace = ? AND folded_slug = ?")
+      .pluck();
+    this.#service = db.prepare<[string, string], ServiceRow>(
+      `SELECT ${serviceColumns} FROM services WHERE app_id = ? AND service_id = ?`,
+    );
+    this.#services = db.prepare<[string, string, number], ServiceRow>(
+      `SELECT ${serviceColumns} FROM services WHERE app_id = ? AND service_id > ? ORDER BY service_id LIMIT ?`,
+    );
+    this.#key = db.prepare<[string], KeyRow>(`SELECT ${keyColumns} FROM keys WHERE key_id = ?`);
+    this.#keysOfService = db.prepare<[string, string, number, number], KeyRow>(
+      `SELECT ${keyColumns} FROM keys
+       WHERE app_id = ? AND service_id = ? AND role = ? AND (status = 1 OR (status = 2 AND not_after > ?))
+       ORDER BY status, not_after DESC, key_id`,
+    );
+    this.#proof = db.prepare<[Uint8Array], ProofRow>(
+      "SELECT app_id AS appId, service_id AS serviceId, key_id AS keyId FROM proofs WHERE proof_id = ?",
+    );
+    this.#latestKeySet = db.prepare<[], { version: number; statement: Uint8Array }>(
+      "SELECT version, statement FROM registry_keys ORDER BY version DESC LIMIT 1",
+    );
+    this.#contact = db.prepare<[string], ContactRow>(
+      `SELECT namespace, email, salt, code_hash AS codeHash, code_attempts AS codeAttempts
+       FROM contacts WHERE namespace = ?`,
+    );
+    this.#putContact = db.prepare<[string, string, Uint8Array, Uint8Array | null]>(
+      "INSERT INTO contacts (namespace, email, salt, code_hash) VALUES (?, ?, ?, ?)",
+    );
+    this.#countAttempt = db.prepare<[string]>(
+      "UPDATE contacts SET code_attempts = code_attempts + 1 WHERE namespace = ?",
+    );
+    this.#closeCode = db.prepare<[string]>("UPDATE contacts SET code_hash = NULL WHERE namespace = ?");
+  }
+
+  namespace(namespace: string): NamespaceRow | undefined {
+    return this.#namespace.get(namespace);
+  }
+
+  /** True if a namespace with this folded form exists. */
+  namespaceTaken(folded: string): boolean {
+    return this.#foldedNamespace.get(folded) !== undefined;
+  }
+
+  app(appId: string): AppRow | undefined {
+    return this.#app.get(appId);
+  }
+
+  /** True if the namespace has an app with this folded slug. */
+  slugTaken(namespace: string, folded: string): boolean {
+    return this.#foldedSlug.get(namespace, folded) !== undefined;
+  }
+
+  service(appId: string, serviceId: string): ServiceRow | undefined {
+    return this.#service.get(appId, serviceId);
+  }
+
+  /** Up to `limit` services of an app by ascending ID, those after `afterServiceId`. */
+  services(appId: string, afterServiceId: string, limit: number): ServiceRow[] {
+    return this.#services.all(appId, afterServiceId, limit);
+  }
+
+  /** A proven key of any role and state. */
+  key(keyId: string): KeyRow | undefined {
+    return this.#key.get(keyId);
+  }
+
+  /** The keys that count at `now` (Unix seconds): the active one first, then those in grace, the longest first. */
+  keysOfService(appId: string, serviceId: string, role: KeyRole, now: number): KeyRow[] {
+    return this.#keysOfService.all(appId, serviceId, role, now);
+  }
+
+  proof(proofId: Uint8Array): ProofRow | undefined {
+    return this.#proof.get(proofId);
+  }
+
+  /** The registry's key set with the highest version, as the encoded Statement. */
+  latestKeySet(): { version: number; statement: Uint8Array } | undefined {
+    return this.#latestKeySet.get();
+  }
+
+  contact(namespace: string): ContactRow | undefined {
+    return this.#contact.get(namespace);
+  }
+
+  putContact(contact: Omit<ContactRow, "codeAttempts">): void {
+    this.#putContact.run(contact.namespace, contact.email, contact.salt, contact.codeHash);
+  }
+
+  countCodeAttempt(namespace: string): void {
+    this.#countAttempt.run(namespace);
+  }
+
+  /** No code is open any more. */
+  closeCode(namespace: string): void {
+    this.#closeCode.run(namespace);
+  }
+}
