@@ -1,0 +1,67 @@
+import { parseAppId } from "../core/app-id.ts";
+import type { Clock } from "../core/clock.ts";
+import type { Random } from "../core/random.ts";
+import { Reason, Refusal } from "../core/refusal.ts";
+import type { Dialer } from "../rpc/dial.ts";
+import { LruCache } from "../statement/lru-cache.ts";
+import type { Directory } from "./directory.ts";
+import { createMemoryPinStore, type PinStore } from "./pin-store.ts";
+import { RegistryClient } from "./registry-client.ts";
+import { createTransports } from "./transports.ts";
+
+/** The registries of the mesh. */
+export interface Registries {
+  /**
+   * The registry that an AppID names, the only one that may answer for the app.
+   *
+   * @throws Refusal FIELD_INVALID for a text that is no AppID
+   */
+  forApp(appId: string): RegistryClient;
+  /** The registry of a domain; whether it is one shows when it is called. */
+  forDomain(domain: string): RegistryClient;
+}
+
+/** What {@link createRegistries} needs. */
+export type RegistriesOptions = {
+  readonly directory: Directory;
+  readonly dialer: Dialer;
+  readonly clock: Clock;
+  readonly random: Random;
+  /** Remembers registry keys across restarts. Left out: they are forgotten when the process ends. */
+  readonly pinStore?: PinStore;
+  /** The time for one call, in milliseconds. */
+  readonly defaultDeadlineMs?: number;
+};
+
+const DEFAULT_DEADLINE_MS = 10_000;
+
+// A client holds what it has seen of its registry, so it is kept; but AppIDs, and with them domains, come from strangers.
+const MAX_CLIENTS = 1000;
+
+/** Makes the clients of registries, one for each domain. */
+export function createRegistries(options: RegistriesOptions): Registries {
+  const { directory, dialer, clock, random, pinStore = createMemoryPinStore(), defaultDeadlineMs } = options;
+  const deadlineMs = defaultDeadlineMs ?? DEFAULT_DEADLINE_MS;
+  const transportOf = createTransports({ dialer, unavailable: Reason.REGISTRY_UNAVAILABLE, timeoutMs: deadlineMs });
+  const clients = new LruCache<string, RegistryClient>(MAX_CLIENTS);
+
+  function forDomain(domain: string): RegistryClient {
+    let client = clients.get(domain);
+    if (client === undefined) {
+      client = new RegistryClient({ domain, directory, transportOf, clock, random, pinStore });
+      clients.set(domain, client);
+    }
+    return client;
+  }
+
+  return {
+    forDomain,
+    forApp(appId) {
+      const domain = parseAppId(appId)?.registryDomain;
+      if (domain === undefined) {
+        throw new Refusal(Reason.FIELD_INVALID, "not an AppID", { metadata: { field: "app_id", rule: "format" } });
+      }
+      return forDomain(domain);
+    },
+  };
+}
