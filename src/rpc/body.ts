@@ -1,5 +1,5 @@
 import { orAborted } from "./abort.ts";
-import type { NodeServerRequest } from "./node-http.ts";
+import type { NodeServerRequest, NodeServerResponse } from "./node-http.ts";
 
 /**
  * The bytes of a request's body, until `signal` aborts. Leaving early leaves the request as it is (Node's own iterator
@@ -17,13 +17,19 @@ export async function* readBody(request: NodeServerRequest, signal: AbortSignal)
 }
 
 /**
- * Makes the rest of the body, which nobody reads any more, not stand in the way: in HTTP/2 the peer is told to stop
- * (RFC 9113 section 8.1), in HTTP/1.1 the bytes before the next request are skipped, for as long as the request may take.
+ * Makes the rest of the body, which nobody reads any more once the answer is written, not stand in the way: in HTTP/2 the
+ * peer is told to stop (RFC 9113 section 8.1), in HTTP/1.1 the bytes before the next request are skipped, for as long as
+ * a request may take.
  */
-export function discardBody(request: NodeServerRequest): void {
+export function discardBodyAfter(response: NodeServerResponse, request: NodeServerRequest): void {
   if (!("stream" in request)) {
-    request.resume();
-  } else if (!request.stream.readableEnded && !request.stream.closed) {
-    request.stream.close();
+    response.once("finish", () => request.resume());
+    return;
   }
+  const { stream } = request;
+  const stop = () => {
+    if (!stream.readableEnded && !stream.closed) stream.close();
+  };
+  // Node asks for the trailers when the answer's last byte is out. Closing before they are would lose them.
+  stream.once("wantTrailers", () => setImmediate(stop));
 }

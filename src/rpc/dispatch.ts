@@ -7,7 +7,7 @@ import type { Random } from "../core/random.ts";
 import { Reason, Refusal } from "../core/refusal.ts";
 import { orAborted } from "./abort.ts";
 import { logWhenDone } from "./access-log.ts";
-import { discardBody, readBody } from "./body.ts";
+import { discardBodyAfter, readBody } from "./body.ts";
 import { type Call, callKey } from "./context.ts";
 import { answerCors, type CorsOptions } from "./cors.ts";
 import { boundDeadline } from "./deadline.ts";
@@ -51,7 +51,7 @@ export function createDispatch(options: DispatchOptions): Dispatch {
       cancel();
       arriving.abort();
     });
-    ("stream" in request ? request.stream : response).once("finish", () => discardBody(request));
+    discardBodyAfter(response, request);
 
     if (options.stopping()) call.refuseWith = new Refusal(Reason.SHUTTING_DOWN, "the server is stopping");
     const route = findRoute(httpRoutes, request.method, call.method);

@@ -114,6 +114,7 @@ function sniff(socket: net.Socket, decided: (version: "1.1" | "2") => void, befo
     }
     socket.unshift(start);
     decided(same ? "2" : "1.1");
-    socket.resume();
+    // An HTTP/2 session reads what was put back by itself; flowing, it would be lost before the session is ready.
+    if (!same) socket.resume();
   });
 }

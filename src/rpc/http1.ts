@@ -5,8 +5,7 @@ import type { Dispatch } from "./dispatch.ts";
 import { httpRefusal } from "./http-routes.ts";
 import type { Limits } from "./limits.ts";
 
-// A request may arrive a little later than the deadline, so that the dispatcher's typed refusal comes first.
-const LEEWAY_MS = 5_000;
+const CHECK_INTERVAL_MS = 5_000;
 
 /** HTTP/1.1 for connections that somebody else accepts. */
 export type Http1 = {
@@ -25,9 +24,10 @@ export function createHttp1(dispatch: Dispatch, limits: Limits): Http1 {
     {
       maxHeaderSize: limits.maxHeaderBytes,
       headersTimeout: limits.firstBytesTimeoutMs,
-      requestTimeout: limits.maxDeadlineMs + LEEWAY_MS,
+      // Longer than the dispatcher gives the body, so that its typed refusal comes first.
+      requestTimeout: limits.firstBytesTimeoutMs + limits.maxDeadlineMs,
       keepAliveTimeout: limits.idleTimeoutMs,
-      connectionsCheckingInterval: Math.min(limits.firstBytesTimeoutMs, LEEWAY_MS),
+      connectionsCheckingInterval: Math.min(limits.firstBytesTimeoutMs, CHECK_INTERVAL_MS),
     },
     (request, response) => {
       const { socket } = request;
