@@ -1,0 +1,78 @@
+import type { App } from "../../gen/omi/registry/v1/app_pb.ts";
+import { ServiceStatus } from "../../gen/omi/registry/v1/service_pb.ts";
+import { parseAppId } from "../core/app-id.ts";
+import { isRefusal, Reason, Refusal } from "../core/refusal.ts";
+import type { Views } from "../directory/views.ts";
+
+/**
+ * What the Auth Provider believes of the apps it serves, in words for users: they can do nothing about what exactly went
+ * wrong between this provider and a registry.
+ */
+export class AppViews {
+  readonly #views: Views;
+
+  constructor(views: Views) {
+    this.#views = views;
+  }
+
+  /**
+   * The app as it is now.
+   *
+   * @throws Refusal AUTH_MISSING if its registry doesn't know it (any more), VIEW_STALE or REGISTRY_UNAVAILABLE
+   */
+  app(appId: string): Promise<App> {
+    return readApp(appId, this.#views.app(appId));
+  }
+
+  /** As {@link AppViews.app}, but read anew unless that happened a moment ago. */
+  refresh(appId: string): Promise<App> {
+    return readApp(appId, this.#views.refresh(appId));
+  }
+
+  /**
+   * Checks that tokens may be issued for a service.
+   *
+   * @throws Refusal SERVICE_UNKNOWN, SERVICE_SUSPENDED, SERVICE_REVOKED, VIEW_STALE or REGISTRY_UNAVAILABLE
+   */
+  async requireActive(appId: string, serviceId: string): Promise<void> {
+    const status = await this.#status(appId, serviceId);
+    if (status === ServiceStatus.ACTIVE) return;
+    if (status === ServiceStatus.SUSPENDED) throw new Refusal(Reason.SERVICE_SUSPENDED, "the service is suspended");
+    throw new Refusal(Reason.SERVICE_REVOKED, "the service is no longer part of the app");
+  }
+
+  async #status(appId: string, serviceId: string): Promise<ServiceStatus> {
+    try {
+      return (await this.#views.service(appId, serviceId)).status;
+    } catch (error) {
+      if (isRefusal(error, Reason.SERVICE_UNKNOWN)) {
+        throw new Refusal(Reason.SERVICE_UNKNOWN, "the app has no such service", { cause: error });
+      }
+      throw viewFailure(error, appId);
+    }
+  }
+}
+
+async function readApp(appId: string, view: Promise<App>): Promise<App> {
+  try {
+    return await view;
+  } catch (error) {
+    if (isRefusal(error, Reason.APP_UNKNOWN)) throw authMissing();
+    throw viewFailure(error, appId);
+  }
+}
+
+/** The refusal if the app's keys are not announced, or no longer. */
+export function authMissing(): Refusal {
+  return new Refusal(Reason.AUTH_MISSING, "this provider is not the app's Auth Provider at the moment", {
+    nextStep: "the app's developer announces the keys of this provider's answer",
+  });
+}
+
+function viewFailure(error: unknown, appId: string): unknown {
+  if (!(error instanceof Refusal) || error.reason === Reason.VIEW_STALE) return error;
+  return new Refusal(Reason.REGISTRY_UNAVAILABLE, "the app's registry could not be asked", {
+    metadata: { registry: parseAppId(appId)?.registryDomain ?? "" },
+    cause: error,
+  });
+}

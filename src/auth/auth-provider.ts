@@ -1,0 +1,175 @@
+import { create } from "@bufbuild/protobuf";
+import type { ConnectRouter } from "@connectrpc/connect";
+import type { Logger } from "pino";
+import { DataHandling } from "../../gen/omi/agent/v1/agent_pb.ts";
+import { TenancyService } from "../../gen/omi/agent/v1/agent_service_pb.ts";
+import { AuthProviderService, UserService } from "../../gen/omi/auth/v1/auth_service_pb.ts";
+import { DirectoryEntrySchema, Party } from "../../gen/omi/directory/v1/directory_pb.ts";
+import { KeyAlgorithm } from "../../gen/omi/key/v1/key_pb.ts";
+import type { Clock } from "../core/clock.ts";
+import { type Failpoint, noFailpoints } from "../core/failpoint.ts";
+import type { Random } from "../core/random.ts";
+import type { Registries } from "../directory/registries.ts";
+import type { Views } from "../directory/views.ts";
+import { wellKnownRoute } from "../directory/well-known.ts";
+import { boundedRequests } from "../rpc/bounds.ts";
+import type { HttpRoute } from "../rpc/http-routes.ts";
+import type { SigningKey } from "../statement/crypto.ts";
+import { openDatabase } from "../store/database.ts";
+import { WriteQueue } from "../store/write-queue.ts";
+import { rotateServiceKey } from "../tenancy/rpc/rotate-service-key.ts";
+import { terminateService } from "../tenancy/rpc/terminate-service.ts";
+import { createTenancy } from "../tenancy/tenancy.ts";
+import { AppViews } from "./app-views.ts";
+import { Attempts } from "./attempts.ts";
+import type { AuthCore } from "./core.ts";
+import { documentRoutes } from "./documents.ts";
+import { createIssuer } from "./issuer.ts";
+import { KeyPairs } from "./key-pairs.ts";
+import { authMigrations } from "./migrations.ts";
+import { AuthOrders } from "./orders.ts";
+import { DEFAULT_PASSWORD_COST, type PasswordCost } from "./password.ts";
+import { Passwords } from "./passwords.ts";
+import { provisionAuth } from "./rpc/provision-auth.ts";
+import { refreshToken } from "./rpc/refresh-token.ts";
+import { signIn } from "./rpc/sign-in.ts";
+import { signOut } from "./rpc/sign-out.ts";
+import { signUp } from "./rpc/sign-up.ts";
+import { Sessions } from "./sessions.ts";
+import { Throttle, type ThrottleLimit, type ThrottleScope } from "./throttle.ts";
+import { TokenIssuer } from "./token-issuer.ts";
+import { Users } from "./users.ts";
+
+/** What an Auth Provider is made of. */
+export type AuthProviderOptions = {
+  /** Its domain, e.g. `auth.example`. */
+  readonly domain: string;
+  /** Signs its answers; published in its directory entry. */
+  readonly providerKey: SigningKey;
+  /** Where its server is reached from outside: a URL at or below its domain. */
+  readonly baseUrl: string;
+  /** Its SQLite file, which holds private keys; `:memory:` for none. */
+  readonly databaseFile: string;
+  readonly registries: Registries;
+  readonly views: Views;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly logger: Logger;
+  /** Whether strangers may make accounts. */
+  readonly signUp: "open" | "closed";
+  /** {@link DEFAULT_PASSWORD_COST} if left out. Hashes at another cost are replaced as their users sign in. */
+  readonly passwordHash?: PasswordCost;
+  /** How long access tokens live, in seconds, at most 900. 900 if left out. */
+  readonly tokenLifeSeconds?: number;
+  /** {@link DEFAULT_THROTTLE} if left out. */
+  readonly throttle?: Readonly<Record<ThrottleScope, ThrottleLimit>>;
+  /** See `authFailpoints`. */
+  readonly failpoint?: Failpoint;
+};
+
+/**
+ * Failed sign-ins of an account: 10 at once, then one a minute. Failed sign-ins and all sign-ups of a source, behind which
+ * many people may be: 100 at once, then one every 6 seconds.
+ */
+export const DEFAULT_THROTTLE: Readonly<Record<ThrottleScope, ThrottleLimit>> = {
+  account: { burst: 10, intervalSeconds: 60 },
+  source: { burst: 100, intervalSeconds: 6 },
+};
+
+/** An Auth Provider, to be mounted on a server. */
+export type AuthProvider = {
+  /** Serves AuthProviderService, UserService and TenancyService. */
+  routes(router: ConnectRouter): void;
+  /** Key sets, discovery documents, and the provider's directory entry. */
+  readonly httpRoutes: readonly HttpRoute[];
+  /** Finishes what a crash left unfinished. What still can't be is logged. */
+  start(): Promise<void>;
+  /** Commits what waits and closes the file. */
+  stop(): Promise<void>;
+};
+
+/**
+ * Opens an Auth Provider's file.
+ *
+ * @throws RangeError if the base URL is not at or below the domain
+ * @throws Error if the file is from a newer version
+ */
+export function createAuthProvider(options: AuthProviderOptions): AuthProvider {
+  const { domain, providerKey, registries, clock, random, logger, failpoint = noFailpoints } = options;
+  const issuer = createIssuer(options.baseUrl, domain);
+  const db = openDatabase(options.databaseFile, authMigrations);
+  const writes = new WriteQueue(db, { failpoint });
+  const pairs = new KeyPairs(db, random);
+  const users = new Users(db, random);
+  const sessions = new Sessions(db, random);
+  const views = new AppViews(options.views);
+  const tenancy = createTenancy({
+    provider: { domain, key: providerKey },
+    db,
+    writes,
+    registries,
+    clock,
+    random,
+    logger,
+    failpoint,
+    onTerminate: ({ appId }, dataHandling) =>
+      writes.run("termination.data", () => {
+        // Either way nothing is served any more: without keys no token is issued, without sessions none is refreshed.
+        pairs.removeAll(appId);
+        sessions.endAll(appId);
+        if (dataHandling === DataHandling.WIPE) users.removeAll(appId);
+      }),
+  });
+  const core: AuthCore = {
+    clock,
+    random,
+    writes,
+    tenancy,
+    orders: new AuthOrders(tenancy, pairs),
+    issuer,
+    pairs,
+    users,
+    sessions,
+    passwords: new Passwords(options.passwordHash ?? DEFAULT_PASSWORD_COST, random),
+    attempts: new Attempts(new Throttle(db, options.throttle ?? DEFAULT_THROTTLE, clock, random), writes),
+    tokens: new TokenIssuer({ issuer, pairs, views, clock, random, tokenLifeSeconds: options.tokenLifeSeconds }),
+    signUp: options.signUp,
+  };
+  const entry = create(DirectoryEntrySchema, {
+    domain,
+    party: Party.AUTH_PROVIDER,
+    baseUrl: options.baseUrl,
+    keys: [{ publicKey: providerKey.publicKey, algorithm: KeyAlgorithm.ED25519 }],
+  });
+  return {
+    routes: (router) => registerRoutes(core, router),
+    httpRoutes: [...documentRoutes({ ...core, views }), wellKnownRoute(() => entry)],
+    async start() {
+      await core.passwords.prepare();
+      await tenancy.resume();
+    },
+    async stop() {
+      writes.close();
+      db.close();
+    },
+  };
+}
+
+function registerRoutes(core: AuthCore, router: ConnectRouter): void {
+  const { orders, tenancy } = core;
+  const options = { interceptors: [boundedRequests()] };
+  router.service(AuthProviderService, { provisionAuth: provisionAuth(core) }, options);
+  router.service(
+    UserService,
+    { signUp: signUp(core), signIn: signIn(core), refreshToken: refreshToken(core), signOut: signOut(core) },
+    options,
+  );
+  router.service(
+    TenancyService,
+    {
+      rotateServiceKey: rotateServiceKey(orders, tenancy.rotation, tenancy),
+      terminateService: terminateService(orders, tenancy.termination),
+    },
+    options,
+  );
+}

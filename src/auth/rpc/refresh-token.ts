@@ -1,0 +1,42 @@
+import type { ServiceImpl } from "@connectrpc/connect";
+import type { UserService } from "../../../gen/omi/auth/v1/auth_service_pb.ts";
+import { unixSeconds } from "../../core/clock.ts";
+import { Reason, Refusal } from "../../core/refusal.ts";
+import { type AuthCore, tenantOf } from "../core.ts";
+import type { IssuedRefreshToken, Session } from "../sessions.ts";
+
+/**
+ * `UserService.RefreshToken`. The token is spent only once it is clear that new ones can be issued, so that a registry that
+ * can't be reached doesn't end sessions.
+ */
+export function refreshToken(core: AuthCore): ServiceImpl<typeof UserService>["refreshToken"] {
+  const { tenancy, sessions, tokens, writes, clock } = core;
+  return async ({ appId, serviceId, refreshToken }) => {
+    tenancy.tenants.active(tenantOf(appId));
+    const { kind } = sessions.present(appId, refreshToken, unixSeconds(clock));
+    const grant = kind === "current" ? await tokens.authorise(appId, serviceId) : undefined;
+    const session = await writes.run("refresh-token", () => {
+      tenancy.tenants.active(tenantOf(appId));
+      return spend(core, appId, refreshToken);
+    });
+    if (grant === undefined || session === undefined) {
+      throw new Refusal(Reason.REFRESH_TOKEN_INVALID, "the refresh token is unknown, expired or was used before", {
+        nextStep: "sign in again",
+      });
+    }
+    return { tokens: tokens.issue(grant, session) };
+  };
+}
+
+/** What a token is good for is decided again here: it may have been used in the meantime. */
+function spend(
+  { sessions, clock }: AuthCore,
+  appId: string,
+  refreshToken: string,
+): (Session & IssuedRefreshToken) | undefined {
+  const now = unixSeconds(clock);
+  const presented = sessions.present(appId, refreshToken, now);
+  if (presented.kind === "current") return { ...presented, ...sessions.rotate(presented, refreshToken, now) };
+  if (presented.kind === "used") sessions.end(appId, refreshToken);
+  return undefined;
+}

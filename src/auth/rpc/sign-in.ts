@@ -1,0 +1,48 @@
+import type { ServiceImpl } from "@connectrpc/connect";
+import type { SignInRequest, UserService } from "../../../gen/omi/auth/v1/auth_service_pb.ts";
+import { unixSeconds } from "../../core/clock.ts";
+import { Reason, Refusal } from "../../core/refusal.ts";
+import { requestContext } from "../../rpc/context.ts";
+import { type AuthCore, tenantOf } from "../core.ts";
+import { sourceOf } from "../source.ts";
+import { normaliseUserName } from "../user-name.ts";
+import type { User } from "../users.ts";
+
+/**
+ * `UserService.SignIn`. The registry is asked about the service only once the password was right: strangers shall not make
+ * this provider call others.
+ */
+export function signIn(core: AuthCore): ServiceImpl<typeof UserService>["signIn"] {
+  const { tenancy, users, sessions, tokens, writes, clock } = core;
+  return async (request, context) => {
+    const { appId, serviceId } = request;
+    tenancy.tenants.active(tenantOf(appId));
+    const name = normaliseUserName(request.userName);
+    const user = await authenticate(core, request, name, sourceOf(requestContext(context).peer));
+    const grant = await tokens.authorise(appId, serviceId);
+    const session = await writes.run("sign-in", () => {
+      tenancy.tenants.active(tenantOf(appId));
+      if (users.byName(appId, name)?.userId !== user.userId) throw credentialsInvalid();
+      return sessions.begin(appId, user.userId, unixSeconds(clock));
+    });
+    return { tokens: tokens.issue(grant, session) };
+  };
+}
+
+async function authenticate(core: AuthCore, request: SignInRequest, name: string, source: string): Promise<User> {
+  const { users, passwords, attempts, writes } = core;
+  const { appId, password } = request;
+  const attempt = { source, account: { appId, name } };
+  const user = users.byName(appId, name);
+  const { correct, betterHash } = await attempts.make(attempt, () => passwords.check(password, user?.password));
+  if (user === undefined || !correct) throw credentialsInvalid();
+  await writes.run("sign-in.password", () => {
+    attempts.succeeded(attempt);
+    if (betterHash !== undefined) users.setPassword(appId, user.userId, betterHash);
+  });
+  return user;
+}
+
+function credentialsInvalid(): Refusal {
+  return new Refusal(Reason.CREDENTIALS_INVALID, "unknown user or wrong password");
+}

@@ -1,0 +1,107 @@
+import { createHmac } from "node:crypto";
+import type { Clock } from "../core/clock.ts";
+import type { Random } from "../core/random.ts";
+import { Reason, Refusal } from "../core/refusal.ts";
+import type { Database } from "../store/database.ts";
+
+/** The tables of a {@link Throttle}. */
+export const throttleMigration = `
+  CREATE TABLE throttle_secret (
+    id     INTEGER PRIMARY KEY CHECK (id = 0),
+    secret BLOB NOT NULL
+  ) STRICT;
+  CREATE TABLE throttle (
+    slot    INTEGER NOT NULL PRIMARY KEY,
+    free_at INTEGER NOT NULL
+  ) STRICT;
+  CREATE INDEX throttle_by_age ON throttle (free_at);
+`;
+
+/** How many attempts are allowed. */
+export type ThrottleLimit = {
+  /** Attempts at once. */
+  readonly burst: number;
+  /** Seconds after which one more is allowed. */
+  readonly intervalSeconds: number;
+};
+
+/** Whose attempts are counted. */
+export type ThrottleScope = "account" | "source";
+
+/** Few enough for any disk (32 MB), and so many that nobody shares a slot by accident. */
+const SLOTS_PER_SCOPE = 2 ** 20;
+
+/**
+ * Slows down guessing: counts attempts per account and per source, also over restarts. An attempt is counted before it is
+ * made, so that many at once don't slip through, and given back if it succeeds.
+ *
+ * The generic cell rate algorithm (ITU-T I.371) needs one number per account: when the last of its counted attempts is
+ * paid off. The table is bounded by construction, and not by eviction, with which a flood could wash out its own traces:
+ * accounts and sources are hashed into a fixed number of slots. The hash has a secret, so that nobody can aim at another's
+ * slot; and so the table holds neither names nor addresses.
+ *
+ * {@link Throttle.count}, {@link Throttle.giveBack} and {@link Throttle.clear} belong into a job of the write queue.
+ */
+export class Throttle {
+  readonly #clock: Clock;
+  readonly #limits: Readonly<Record<ThrottleScope, ThrottleLimit>>;
+  readonly #secret: Uint8Array;
+  readonly #freeAt;
+  readonly #put;
+  readonly #remove;
+  readonly #forget;
+
+  constructor(db: Database, limits: Readonly<Record<ThrottleScope, ThrottleLimit>>, clock: Clock, random: Random) {
+    this.#clock = clock;
+    this.#limits = limits;
+    db.prepare("INSERT INTO throttle_secret (id, secret) VALUES (0, ?) ON CONFLICT DO NOTHING").run(random(32));
+    this.#secret = db.prepare<[], Buffer>("SELECT secret FROM throttle_secret").pluck().get() ?? new Uint8Array();
+    this.#freeAt = db.prepare<[number], number>("SELECT free_at FROM throttle WHERE slot = ?").pluck();
+    this.#put = db.prepare<[number, number]>(
+      "INSERT INTO throttle (slot, free_at) VALUES (?, ?) ON CONFLICT DO UPDATE SET free_at = excluded.free_at",
+    );
+    this.#remove = db.prepare<[number]>("DELETE FROM throttle WHERE slot = ?");
+    this.#forget = db.prepare<[number]>(
+      "DELETE FROM throttle WHERE slot IN (SELECT slot FROM throttle WHERE free_at <= ? LIMIT 100)",
+    );
+  }
+
+  /**
+   * Counts an attempt.
+   *
+   * @throws Refusal RATE_LIMITED {retry_after_seconds}, and then it is not counted
+   */
+  count(scope: ThrottleScope, name: string): void {
+    const now = this.#clock.now();
+    const { burst, intervalSeconds } = this.#limits[scope];
+    const slot = this.#slot(scope, name);
+    const freeAt = Math.max(this.#freeAt.get(slot) ?? 0, now) + intervalSeconds * 1000;
+    const waitMs = freeAt - now - burst * intervalSeconds * 1000;
+    if (waitMs > 0) {
+      throw new Refusal(Reason.RATE_LIMITED, `too many attempts from this ${scope}`, {
+        metadata: { retry_after_seconds: String(Math.ceil(waitMs / 1000)) },
+      });
+    }
+    this.#put.run(slot, freeAt);
+    this.#forget.run(now);
+  }
+
+  /** Takes back one counted attempt. */
+  giveBack(scope: ThrottleScope, name: string): void {
+    const slot = this.#slot(scope, name);
+    const freeAt = this.#freeAt.get(slot);
+    if (freeAt !== undefined) this.#put.run(slot, freeAt - this.#limits[scope].intervalSeconds * 1000);
+  }
+
+  /** Takes back all counted attempts. */
+  clear(scope: ThrottleScope, name: string): void {
+    this.#remove.run(this.#slot(scope, name));
+  }
+
+  #slot(scope: ThrottleScope, name: string): number {
+    const digest = createHmac("sha256", this.#secret).update(`${scope}\0${name}`).digest();
+    return (digest.readUInt32BE() % SLOTS_PER_SCOPE) + SCOPE_OFFSETS[scope];
+  }
+}
+
+const SCOPE_OFFSETS: Readonly<Record<ThrottleScope, number>> = { account: 0, source: SLOTS_PER_SCOPE };
