@@ -1,0 +1,74 @@
+import fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import { concatBytes, equalBytes, fromBase64Url, fromHex, toBase64Url, toHex, utf8 } from "../../src/core/bytes.ts";
+
+describe("base64url", () => {
+  // RFC 4648 section 10, without padding.
+  test.each([
+    ["", ""],
+    ["f", "Zg"],
+    ["fo", "Zm8"],
+    ["foo", "Zm9v"],
+    ["foob", "Zm9vYg"],
+    ["fooba", "Zm9vYmE"],
+    ["foobar", "Zm9vYmFy"],
+  ])("writes and reads %j", (text, encoded) => {
+    expect(toBase64Url(utf8(text))).toBe(encoded);
+    expect(fromBase64Url(encoded)).toEqual(utf8(text));
+  });
+
+  test("uses the alphabet that is safe in URLs", () => {
+    expect(toBase64Url(new Uint8Array([0xfb, 0xff, 0xbf]))).toBe("-_-_");
+  });
+
+  test.each([
+    ["padding", "Zg=="],
+    ["one character too many", "Zm9vY"],
+    ["leftover bits that are not zero", "Zh"],
+    ["leftover bits that are not zero", "Zm9"],
+    ["the other alphabet", "+/+/"],
+    ["white space", "Zm 9v"],
+    ["a line feed", "Zm9v\n"],
+    ["a character beyond ASCII", "Zm9ñ"],
+    ["a character whose low byte is a digit", "Zm9\u0176"],
+  ])("refuses %s", (_, text) => {
+    expect(fromBase64Url(text)).toBeUndefined();
+  });
+
+  test("agrees with Node's", () => {
+    fc.assert(
+      fc.property(fc.uint8Array({ maxLength: 200 }), (bytes) => {
+        const text = toBase64Url(bytes);
+        expect(text).toBe(Buffer.from(bytes).toString("base64url"));
+        expect(fromBase64Url(text)).toEqual(bytes);
+      }),
+    );
+  });
+});
+
+describe("hexadecimal", () => {
+  test("agrees with Node's", () => {
+    fc.assert(
+      fc.property(fc.uint8Array({ maxLength: 200 }), (bytes) => {
+        const text = toHex(bytes);
+        expect(text).toBe(Buffer.from(bytes).toString("hex"));
+        expect(fromHex(text)).toEqual(bytes);
+      }),
+    );
+  });
+
+  test.each(["0", "0g", "AB", " 00", "0x00", "00\n"])("refuses %j", (text) => {
+    expect(fromHex(text)).toBeUndefined();
+  });
+});
+
+test("bytes are joined in order", () => {
+  expect(concatBytes()).toEqual(new Uint8Array());
+  expect(concatBytes(new Uint8Array([1]), new Uint8Array(), new Uint8Array([2, 3]))).toEqual(new Uint8Array([1, 2, 3]));
+});
+
+test("bytes are equal by content", () => {
+  expect(equalBytes(new Uint8Array([1, 2]), new Uint8Array([1, 2]))).toBe(true);
+  expect(equalBytes(new Uint8Array([1, 2]), new Uint8Array([1, 3]))).toBe(false);
+  expect(equalBytes(new Uint8Array([1, 2]), new Uint8Array([1, 2, 0]))).toBe(false);
+});
