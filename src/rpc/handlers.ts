@@ -1,6 +1,6 @@
 import type { DescService } from "@bufbuild/protobuf";
 import { base64Decode } from "@bufbuild/protobuf/wire";
-import { type ConnectRouter, createConnectRouter, type HandlerContext } from "@connectrpc/connect";
+import { type ConnectRouter, createConnectRouter, type HandlerContext, type Interceptor } from "@connectrpc/connect";
 import type { UniversalHandler } from "@connectrpc/connect/protocol";
 import { compressionGzip } from "@connectrpc/connect-node";
 import { Reason, Refusal } from "../core/refusal.ts";
@@ -26,15 +26,16 @@ export type Handlers = {
 
 type HandlersOptions = {
   readonly routes: (router: ConnectRouter) => void;
+  readonly interceptors: readonly Interceptor[];
   readonly limits: Limits;
   readonly readiness: Readiness;
   readonly streams: Streams;
 };
 
 /** Builds the handlers of `routes`, and of health and reflection beside them. */
-export function createHandlers({ routes, limits, readiness, streams }: HandlersOptions): Handlers {
+export function createHandlers({ routes, interceptors, limits, readiness, streams }: HandlersOptions): Handlers {
   const router = createConnectRouter({
-    interceptors: [guard(streams, limits.maxMessageBytes)],
+    interceptors: [guard(streams, limits.maxMessageBytes), ...interceptors],
     requestGate: (context) => enter(context, limits.maxMessageBytes),
     readMaxBytes: limits.maxMessageBytes,
     // Brotli, connect's other default, costs far more processor time than a stranger should be able to ask for.

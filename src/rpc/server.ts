@@ -1,6 +1,6 @@
 import { once } from "node:events";
 import type { AddressInfo } from "node:net";
-import type { ConnectRouter } from "@connectrpc/connect";
+import type { ConnectRouter, Interceptor } from "@connectrpc/connect";
 import type { Logger } from "pino";
 import { type Clock, systemClock } from "../core/clock.ts";
 import { ConfigError } from "../core/config.ts";
@@ -31,6 +31,9 @@ export type ServerOptions = {
   readonly limits?: Partial<Limits>;
   /** Registers the RPCs. Health and reflection are added. */
   readonly routes: (router: ConnectRouter) => void;
+  /** Run for every RPC, inside of the server's own. A service that is registered with interceptors of its own replaces all
+   * of them, the server's too: don't. */
+  readonly interceptors?: readonly Interceptor[];
   /** Documents beside the RPCs. */
   readonly httpRoutes?: readonly HttpRoute[];
   readonly logger: Logger;
@@ -69,7 +72,13 @@ export function createServer(options: ServerOptions): Server {
   let closed: Promise<void> | undefined;
 
   const dispatch = createDispatch({
-    handlers: createHandlers({ routes: options.routes, limits, readiness, streams }),
+    handlers: createHandlers({
+      routes: options.routes,
+      interceptors: options.interceptors ?? [],
+      limits,
+      readiness,
+      streams,
+    }),
     httpRoutes: options.httpRoutes ?? [],
     cors: options.cors,
     limits,

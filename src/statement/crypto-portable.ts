@@ -26,7 +26,7 @@ export const verify: StatementCrypto["verify"] = async (publicKey, message, sign
 
 export const createSigningKey: StatementCrypto["createSigningKey"] = (seed) => {
   if (seed.length !== SEED_LENGTH) throw new RangeError(`a seed has ${SEED_LENGTH} bytes`);
-  const secret = seed.slice();
+  const secret = Uint8Array.from(seed);
   const publicKey = getPublicKey(secret);
   const key: SigningKey = Object.freeze({
     publicKey,
@@ -40,7 +40,7 @@ export const createSigningKey: StatementCrypto["createSigningKey"] = (seed) => {
 export const exportSeed: StatementCrypto["exportSeed"] = (key) => {
   const seed = seeds.get(key);
   if (seed === undefined) throw new TypeError("the key's seed is not held here");
-  return seed.slice();
+  return Uint8Array.from(seed);
 };
 
 const seeds = new WeakMap<SigningKey, Uint8Array>();

@@ -47,7 +47,8 @@ export function isSmallOrder(point: Uint8Array): boolean {
 }
 
 function withoutSign(point: Uint8Array): Uint8Array {
-  const y = point.slice();
+  // Not slice(), which on a Node Buffer is a view: the caller's key would be changed.
+  const y = Uint8Array.from(point);
   y[31] = (y[31] ?? 0) & 0x7f;
   return y;
 }
