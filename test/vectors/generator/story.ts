@@ -61,6 +61,7 @@ export function header(name: string, audience: string) {
 export const claim = {
   header: header("claim", REGISTRY),
   publicKey: master.publicKey,
+  algorithm: KeyAlgorithm.ED25519,
   guardianPublicKeys: [guardian.publicKey],
   namespaceClaim: "alice",
   contactCommitment: sha256(utf8("salt and alice@example.test")),
