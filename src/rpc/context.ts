@@ -23,7 +23,7 @@ export type Call = Omit<RequestContext, "signal"> & {
   /** True once an interceptor has the call: then its unary request was read, and what fails is the handler's doing. */
   entered: boolean;
   /** Set before the handler runs: the call ends with it, whatever the method. */
-  refuseWith?: Refusal;
+  refuseWith?: Refusal | undefined;
   /** How the call ended, if not well. */
   refusal?: Refusal;
 };

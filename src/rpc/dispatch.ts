@@ -53,7 +53,7 @@ export function createDispatch(options: DispatchOptions): Dispatch {
     });
     discardBodyAfter(response, request);
 
-    if (options.stopping()) call.refuseWith = new Refusal(Reason.SHUTTING_DOWN, "the server is stopping");
+    call.refuseWith = refusalOfArrival(request, options);
     const route = findRoute(httpRoutes, request.method, call.method);
     if (route !== undefined) return void answerRoute(route, request, response, call, limits, arriving.signal);
     const handler = handlers.get(call.method);
@@ -76,6 +76,15 @@ function begin(request: NodeServerRequest, { logger, random }: DispatchOptions):
     protocol: "http",
     entered: false,
   };
+}
+
+// What is refused whatever was called.
+function refusalOfArrival(request: NodeServerRequest, { stopping, limits }: DispatchOptions): Refusal | undefined {
+  if (stopping()) return new Refusal(Reason.SHUTTING_DOWN, "the server is stopping");
+  // In HTTP/1.1 the parser has already seen to this; in HTTP/2 Node's own bound is 64 KiB.
+  const headerBytes = request.rawHeaders.reduce((sum, text) => sum + text.length, 0);
+  if (headerBytes <= limits.maxHeaderBytes) return;
+  return new Refusal(Reason.TOO_LARGE, "headers too large", { metadata: { limit: `${limits.maxHeaderBytes}` } });
 }
 
 function answerRpc(

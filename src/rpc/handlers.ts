@@ -26,23 +26,23 @@ export type Handlers = {
 
 type HandlersOptions = {
   readonly routes: (router: ConnectRouter) => void;
-  readonly interceptors: readonly Interceptor[];
   readonly limits: Limits;
   readonly readiness: Readiness;
   readonly streams: Streams;
 };
 
 /** Builds the handlers of `routes`, and of health and reflection beside them. */
-export function createHandlers({ routes, interceptors, limits, readiness, streams }: HandlersOptions): Handlers {
+export function createHandlers({ routes, limits, readiness, streams }: HandlersOptions): Handlers {
+  const guards = [guard(streams, limits.maxMessageBytes)];
   const router = createConnectRouter({
-    interceptors: [guard(streams, limits.maxMessageBytes), ...interceptors],
+    interceptors: guards,
     requestGate: (context) => enter(context, limits.maxMessageBytes),
     readMaxBytes: limits.maxMessageBytes,
     // Brotli, connect's other default, costs far more processor time than a stranger should be able to ask for.
     acceptCompression: [compressionGzip],
     jsonOptions: { ignoreUnknownFields: false },
   });
-  routes(router);
+  routes(guarded(router, guards));
   const services = new Set<DescService>(router.handlers.map((handler) => handler.service));
   router.service(Health, healthService(readiness, new Set([...services].map((service) => service.typeName))));
   registerReflection(router, [...services, Health]);
@@ -54,6 +54,24 @@ export function createHandlers({ routes, interceptors, limits, readiness, stream
     forErrors: (method, contentType) =>
       method === "POST" ? samples.find((handler) => handler.supportedContentType(contentType)) : undefined,
   };
+}
+
+// To connect, interceptors of a service replace those of the router; here they run inside of the guard.
+function guarded(router: ConnectRouter, guards: Interceptor[]): ConnectRouter {
+  const within = <Options extends { interceptors?: Interceptor[] }>(options: Options | undefined) =>
+    ({ ...options, interceptors: [...guards, ...(options?.interceptors ?? [])] }) as Options;
+  const outer: ConnectRouter = {
+    handlers: router.handlers,
+    service(service, implementation, options) {
+      router.service(service, implementation, within(options));
+      return outer;
+    },
+    rpc(method, implementation, options) {
+      router.rpc(method, implementation, within(options));
+      return outer;
+    },
+  };
+  return outer;
 }
 
 // Runs for every call before its body is read.

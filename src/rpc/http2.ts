@@ -15,11 +15,7 @@ export type Http2 = {
 export function createHttp2(dispatch: Dispatch, limits: Limits): Http2 {
   const sessions = new Map<http2.Http2Session, { streams: number }>();
   const server = http2.createServer({
-    settings: {
-      enablePush: false,
-      maxConcurrentStreams: limits.maxStreamsPerConnection,
-      maxHeaderListSize: limits.maxHeaderBytes,
-    },
+    settings: { enablePush: false, maxConcurrentStreams: limits.maxStreamsPerConnection },
   });
 
   server.on("session", (session) => {

@@ -1,6 +1,6 @@
 import { once } from "node:events";
 import type { AddressInfo } from "node:net";
-import type { ConnectRouter, Interceptor } from "@connectrpc/connect";
+import type { ConnectRouter } from "@connectrpc/connect";
 import type { Logger } from "pino";
 import { type Clock, systemClock } from "../core/clock.ts";
 import { ConfigError } from "../core/config.ts";
@@ -29,11 +29,8 @@ export type ServerOptions = {
   readonly cors?: CorsOptions | undefined;
   /** Limits that differ from {@link defaultLimits}. */
   readonly limits?: Partial<Limits>;
-  /** Registers the RPCs. Health and reflection are added. */
+  /** Registers the RPCs, each service with interceptors of its own if it needs some. Health and reflection are added. */
   readonly routes: (router: ConnectRouter) => void;
-  /** Run for every RPC, inside of the server's own. A service that is registered with interceptors of its own replaces all
-   * of them, the server's too: don't. */
-  readonly interceptors?: readonly Interceptor[];
   /** Documents beside the RPCs. */
   readonly httpRoutes?: readonly HttpRoute[];
   readonly logger: Logger;

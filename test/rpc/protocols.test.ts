@@ -6,18 +6,9 @@ import { codeOf } from "../../src/rpc/codes.ts";
 import { requestContext } from "../../src/rpc/context.ts";
 import { detailOf } from "../../src/rpc/errors.ts";
 import { EchoService } from "./support/echo.ts";
+import { errorOf } from "./support/outcomes.ts";
 import { PROTOCOLS, transportOf } from "./support/protocols.ts";
 import { start, tls } from "./support/start.ts";
-
-/** The error of a call that must fail. */
-async function errorOf(call: Promise<unknown>): Promise<ConnectError> {
-  const error = await call.then(
-    () => expect.fail("the call succeeded"),
-    (error: unknown) => error,
-  );
-  expect(error).toBeInstanceOf(ConnectError);
-  return error as ConnectError;
-}
 
 describe.each(PROTOCOLS)("$protocol over HTTP/$httpVersion", (how) => {
   test("answers", async () => {
