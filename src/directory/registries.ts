@@ -35,6 +35,9 @@ export type RegistriesOptions = {
 
 const DEFAULT_DEADLINE_MS = 10_000;
 
+// Pages of the log are the largest answers.
+const MAX_ANSWER_BYTES = 4 * 1024 * 1024;
+
 // A client holds what it has seen of its registry, so it is kept; but AppIDs, and with them domains, come from strangers.
 const MAX_CLIENTS = 1000;
 
@@ -42,7 +45,12 @@ const MAX_CLIENTS = 1000;
 export function createRegistries(options: RegistriesOptions): Registries {
   const { directory, dialer, clock, random, pinStore = createMemoryPinStore(), defaultDeadlineMs } = options;
   const deadlineMs = defaultDeadlineMs ?? DEFAULT_DEADLINE_MS;
-  const transportOf = createTransports({ dialer, unavailable: Reason.REGISTRY_UNAVAILABLE, timeoutMs: deadlineMs });
+  const transportOf = createTransports({
+    dialer,
+    unavailable: Reason.REGISTRY_UNAVAILABLE,
+    timeoutMs: deadlineMs,
+    readMaxBytes: MAX_ANSWER_BYTES,
+  });
   const clients = new LruCache<string, RegistryClient>(MAX_CLIENTS);
 
   function forDomain(domain: string): RegistryClient {
