@@ -1,4 +1,4 @@
-import type { ConnectRouter, Interceptor } from "@connectrpc/connect";
+import type { ConnectRouter } from "@connectrpc/connect";
 import type { Logger } from "pino";
 import { EventService } from "../../gen/omi/event/v1/event_service_pb.ts";
 import { LogService } from "../../gen/omi/registry/v1/log_pb.ts";
@@ -66,8 +66,6 @@ export interface RegistryOptions {
 /** A running registry, to be mounted on a server. */
 export interface Registry {
   routes(router: ConnectRouter): void;
-  /** What must run before its handlers: see `ServerOptions.interceptors`. */
-  readonly interceptors: readonly Interceptor[];
   /** Its key set, for the well-known document. */
   keySet(): Statement;
   /** Commits what waits and closes the file. */
@@ -102,7 +100,6 @@ export async function createRegistry(options: RegistryOptions): Promise<Registry
   await publishKeys(core);
   return {
     routes: (router) => registerRoutes(core, router),
-    interceptors: [boundedRequests({ allowPlainHttp: core.allowPlainHttp })],
     keySet: () => publishedKeySet(core.store),
     close() {
       core.queue.close();
@@ -112,28 +109,41 @@ export async function createRegistry(options: RegistryOptions): Promise<Registry
 }
 
 function registerRoutes(core: RegistryCore, router: ConnectRouter): void {
-  router.service(RegistryService, {
-    claimNamespace: (request) => claimNamespace(core, request),
-    activateNamespace: (request) => activateNamespace(core, request),
-    registerApp: (request) => registerApp(core, request),
-    updateBackbone: (request) => updateBackbone(core, request),
-    announceAuth: (request) => announceAuth(core, request),
-    bindService: (request) => bindService(core, request),
-    rotateKey: (request) => rotateKey(core, request),
-    suspendService: (request) => suspendService(core, request),
-    unbindService: (request) => unbindService(core, request),
-  });
-  router.service(ResolverService, {
-    resolveRegistry: (request) => resolveRegistry(core, request),
-    resolveNamespace: (request) => resolveNamespace(core, request),
-    resolveApp: (request) => resolveApp(core, request),
-    resolveService: (request) => resolveService(core, request),
-    listServices: (request) => listServices(core, request),
-  });
-  router.service(EventService, {
-    watch: (request, context) => watch(core, request, context.signal),
-    listEvents: (request) => listEvents(core, request),
-    getHeads: (request) => getHeads(core, request),
-  });
-  router.service(LogService, { readLog: (request) => readLog(core, request) });
+  const options = { interceptors: [boundedRequests({ allowPlainHttp: core.allowPlainHttp })] };
+  router.service(
+    RegistryService,
+    {
+      claimNamespace: (request) => claimNamespace(core, request),
+      activateNamespace: (request) => activateNamespace(core, request),
+      registerApp: (request) => registerApp(core, request),
+      updateBackbone: (request) => updateBackbone(core, request),
+      announceAuth: (request) => announceAuth(core, request),
+      bindService: (request) => bindService(core, request),
+      rotateKey: (request) => rotateKey(core, request),
+      suspendService: (request) => suspendService(core, request),
+      unbindService: (request) => unbindService(core, request),
+    },
+    options,
+  );
+  router.service(
+    ResolverService,
+    {
+      resolveRegistry: (request) => resolveRegistry(core, request),
+      resolveNamespace: (request) => resolveNamespace(core, request),
+      resolveApp: (request) => resolveApp(core, request),
+      resolveService: (request) => resolveService(core, request),
+      listServices: (request) => listServices(core, request),
+    },
+    options,
+  );
+  router.service(
+    EventService,
+    {
+      watch: (request, context) => watch(core, request, context.signal),
+      listEvents: (request) => listEvents(core, request),
+      getHeads: (request) => getHeads(core, request),
+    },
+    options,
+  );
+  router.service(LogService, { readLog: (request) => readLog(core, request) }, options);
 }

@@ -69,13 +69,7 @@ export function createServer(options: ServerOptions): Server {
   let closed: Promise<void> | undefined;
 
   const dispatch = createDispatch({
-    handlers: createHandlers({
-      routes: options.routes,
-      interceptors: options.interceptors ?? [],
-      limits,
-      readiness,
-      streams,
-    }),
+    handlers: createHandlers({ routes: options.routes, limits, readiness, streams }),
     httpRoutes: options.httpRoutes ?? [],
     cors: options.cors,
     limits,

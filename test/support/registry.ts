@@ -97,7 +97,6 @@ export async function startRegistry(options: Partial<RegistryOptions> = {}): Pro
     development: true,
     logger,
     routes: (router) => registryPart.routes(router),
-    interceptors: registryPart.interceptors,
   });
   await server.listen();
   let stopped = false;
