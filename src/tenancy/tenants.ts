@@ -47,6 +47,7 @@ type Row = {
 export class Tenants {
   readonly #get;
   readonly #inState;
+  readonly #ofApp;
   readonly #insert;
   readonly #setState;
   readonly #beginTermination;
@@ -56,6 +57,7 @@ export class Tenants {
   constructor(db: Database) {
     this.#get = db.prepare<[string, string], Row>("SELECT * FROM tenants WHERE app_id = ? AND service_id = ?");
     this.#inState = db.prepare<[TenantState], Row>("SELECT * FROM tenants WHERE state = ?");
+    this.#ofApp = db.prepare<[string], Row>("SELECT * FROM tenants WHERE app_id = ?");
     this.#insert = db.prepare<[string, string, TenantState, number]>(
       "INSERT INTO tenants (app_id, service_id, state, created_at) VALUES (?, ?, ?, ?)",
     );
@@ -93,6 +95,11 @@ export class Tenants {
   /** All tenants in a state, as they are now. */
   inState(state: TenantState): Tenant[] {
     return this.#inState.all(state).map(tenantOf);
+  }
+
+  /** All tenants of an app, in whatever state. */
+  ofApp(appId: string): Tenant[] {
+    return this.#ofApp.all(appId).map(tenantOf);
   }
 
   /** Adds a tenant; it must not exist. */

@@ -23,6 +23,8 @@ export type TerminationOptions = {
    * also if it had returned before.
    */
   readonly onTerminate: (tenant: TenantId, dataHandling: DataHandling) => void | Promise<void>;
+  /** Removes what the part's own tables hold of the tenant, in the transaction in which it is gone. */
+  readonly onTerminated?: (tenant: TenantId) => void;
 };
 
 const RECEIPT_ID_LENGTH = 16;
@@ -107,6 +109,7 @@ export class TenantTermination {
       const receipt = this.#signReceipt(id, termination.orderId);
       tenants.finishTermination(id, receipt);
       keys.removeAll(id);
+      this.#options.onTerminated?.(id);
       return receipt;
     });
   }

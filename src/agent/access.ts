@@ -1,0 +1,43 @@
+import { getOption } from "@bufbuild/protobuf";
+import { type ContextKey, type ContextValues, createContextKey, type Interceptor } from "@connectrpc/connect";
+import { Access, rule } from "../../gen/omi/options/v1/options_pb.ts";
+import { Reason, Refusal } from "../core/refusal.ts";
+import type { Authentication, Caller } from "./authentication.ts";
+
+const callerKey: ContextKey<Caller | undefined> = createContextKey<Caller | undefined>(undefined, {
+  description: "caller",
+});
+
+/**
+ * Holds the RPCs of a service to the access that the contract states for them: `ACCESS_OPEN` passes, `ACCESS_USER_TOKEN`
+ * passes with a token that verifies. All else is refused, so that an RPC whose contract states no access, or one that this
+ * interceptor can't check, is never open by oversight.
+ */
+export function accessInterceptor(authentication: Authentication): Interceptor {
+  return (next) => async (request) => {
+    switch (getOption(request.method, rule).access) {
+      case Access.OPEN:
+        break;
+      case Access.USER_TOKEN:
+        request.contextValues.set(callerKey, await authentication.authenticate(request.header));
+        break;
+      default:
+        throw new Refusal(Reason.UNIMPLEMENTED, "the access that this RPC asks for is not offered here", {
+          metadata: { method: `/${request.service.typeName}/${request.method.name}` },
+        });
+    }
+    return next(request);
+  };
+}
+
+/**
+ * Who called an RPC of `ACCESS_USER_TOKEN`.
+ *
+ * @param values those of the handler's context
+ * @throws Error if the RPC is not behind the agent's interceptor
+ */
+export function callerOf(values: ContextValues): Caller {
+  const caller = values.get(callerKey);
+  if (caller === undefined) throw new Error("no caller: the RPC is not behind the agent's interceptor");
+  return caller;
+}

@@ -1,0 +1,189 @@
+import { create } from "@bufbuild/protobuf";
+import type { ConnectRouter, Interceptor } from "@connectrpc/connect";
+import type { Logger } from "pino";
+import type { DataHandling } from "../../gen/omi/agent/v1/agent_pb.ts";
+import { AgentService } from "../../gen/omi/agent/v1/agent_service_pb.ts";
+import {
+  DirectoryEntrySchema,
+  type DirectoryKey,
+  DirectoryKeySchema,
+  Party,
+} from "../../gen/omi/directory/v1/directory_pb.ts";
+import { KeyAlgorithm } from "../../gen/omi/key/v1/key_pb.ts";
+import type { OperationalContext } from "../../gen/omi/registry/v1/app_pb.ts";
+import type { Clock } from "../core/clock.ts";
+import { type Failpoint, noFailpoints } from "../core/failpoint.ts";
+import type { Random } from "../core/random.ts";
+import type { Registries } from "../directory/registries.ts";
+import type { Views } from "../directory/views.ts";
+import { wellKnownRoute } from "../directory/well-known.ts";
+import { boundedRequests } from "../rpc/bounds.ts";
+import type { HttpRoute } from "../rpc/http-routes.ts";
+import type { FreshnessWindow } from "../statement/freshness.ts";
+import { openDatabase } from "../store/database.ts";
+import { noncesMigration } from "../store/nonces.ts";
+import { WriteQueue } from "../store/write-queue.ts";
+import { tenancyMigration } from "../tenancy/migration.ts";
+import type { RotationOutcome, RotationRequest } from "../tenancy/rotations.ts";
+import type { Provider } from "../tenancy/state.ts";
+import { createTenancy } from "../tenancy/tenancy.ts";
+import type { TenantId } from "../tenancy/tenants.ts";
+import { accessInterceptor } from "./access.ts";
+import { Authentication, type Caller } from "./authentication.ts";
+import { ContextFlow } from "./context-flow.ts";
+import { Contexts } from "./contexts.ts";
+import type { AgentHooks } from "./hooks.ts";
+import { agentMigration } from "./migration.ts";
+import { Provisioning } from "./provisioning.ts";
+import { Provisions } from "./provisions.ts";
+import { repeat } from "./repeat.ts";
+import { type RotationSchedule, rotateDueKeys } from "./rotation-schedule.ts";
+import { provisionService } from "./rpc/provision-service.ts";
+
+/** What {@link createAgent} needs. */
+export type AgentOptions = {
+  readonly provider: Provider & {
+    /** Where the agent's RPCs are served: a URL at or below the domain. */
+    readonly baseUrl: string;
+    /** All Provider keys that the domain publishes. The one that signs, without end, if left out. */
+    readonly publishedKeys?: readonly DirectoryKey[];
+  };
+  /** The SQLite file of the agent's state, private keys among it; `:memory:` for none. */
+  readonly databaseFile: string;
+  readonly registries: Registries;
+  /** What callers are let in by: at most 10 s old. */
+  readonly views: Views;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly logger: Logger;
+  /** The service types on offer. */
+  readonly serviceTypes: readonly string[];
+  /** Where the service answers a tenant's users: a URL at or below the provider's domain. */
+  readonly endpointUrl: (tenant: TenantId) => string;
+  readonly hooks: AgentHooks;
+  /** How the provider can handle a terminated tenant's data. Both ways if left out. */
+  readonly dataHandling?: readonly DataHandling[];
+  /** Rotates keys by themselves. Never if left out. */
+  readonly rotation?: RotationSchedule;
+  /** How far an order's time may be from now. 300 s either way if left out. */
+  readonly window?: FreshnessWindow;
+  /** See `failpoints.ts` here and in tenancy. */
+  readonly failpoint?: Failpoint;
+};
+
+/** The agent: what makes a vendor's service one that developers can order, and users can call. */
+export type Agent = {
+  /** Serves AgentService and TenancyService. */
+  routes(router: ConnectRouter): void;
+  /** Serves the provider's well-known document. */
+  readonly httpRoutes: readonly HttpRoute[];
+  /**
+   * Finishes what a crash or an unreachable registry left unfinished, and goes on doing so about once a minute; rotates keys
+   * that are due. Resolves after the first time; what still can't be finished then is logged.
+   */
+  start(): Promise<void>;
+  /** Ends what is being done in the background and closes the database. Close the server first. */
+  stop(): Promise<void>;
+  /**
+   * Rotates a tenant's Service key now.
+   *
+   * @throws Refusal TENANT_UNKNOWN, TENANT_TERMINATED, REGISTRY_UNAVAILABLE or ANSWER_INVALID (to be resumed),
+   *   REGISTRY_REFUSED {registry_reason}
+   */
+  rotate(tenant: TenantId, request?: Partial<RotationRequest>): Promise<RotationOutcome>;
+  /** The context that a tenant last learned of its app. */
+  context(tenant: TenantId): OperationalContext | undefined;
+  /** See {@link Authentication.authenticate}. */
+  authenticate(credentials: string | Headers): Promise<Caller>;
+  /**
+   * For the service's own RPCs; see {@link accessInterceptor}. Who called, handlers learn from `callerOf`.
+   *
+   * @example
+   * router.service(ArticleService, articles, { interceptors: [agent.interceptor] });
+   */
+  readonly interceptor: Interceptor;
+};
+
+const MAINTENANCE_MS = 60_000;
+
+/** Makes the agent of a vendor, on a database of its own. */
+export function createAgent(options: AgentOptions): Agent {
+  const { provider, databaseFile, views, clock, random, hooks, failpoint = noFailpoints } = options;
+  const db = openDatabase(databaseFile, [`${noncesMigration}${tenancyMigration}${agentMigration}`]);
+  const writes = new WriteQueue(db, { failpoint });
+  const contexts = new Contexts(db);
+  const tenancy = createTenancy({
+    ...options,
+    db,
+    writes,
+    failpoint,
+    onTerminate: (tenant, dataHandling) => hooks.onTerminate(tenant, dataHandling),
+    onTerminated: (tenant) => contexts.remove(tenant),
+    onConfigEpoch: (appId, epoch) => contextFlow.follow(appId, epoch),
+  });
+  const contextFlow = new ContextFlow({
+    tenancy,
+    contexts,
+    views,
+    onContext: (tenant, context) => hooks.onContext(tenant, context),
+  });
+  const { serviceTypes, endpointUrl } = options;
+  const provisions = new Provisions(db);
+  const provisioning = new Provisioning({
+    tenancy,
+    provisions,
+    contexts,
+    contextFlow,
+    hooks,
+    serviceTypes,
+    endpointUrl,
+  });
+  const authentication = new Authentication({ tenants: tenancy.tenants, contexts, contextFlow, views, clock });
+  const entry = create(DirectoryEntrySchema, {
+    domain: provider.domain,
+    party: Party.SERVICE_PROVIDER,
+    baseUrl: provider.baseUrl,
+    keys: [...(provider.publishedKeys ?? [publishedKey(provider)])],
+  });
+
+  async function maintain(): Promise<void> {
+    await tenancy.resume();
+    await provisioning.resume();
+    await contextFlow.resume();
+    if (options.rotation !== undefined) await rotateDueKeys(tenancy, views, options.rotation);
+  }
+
+  let stopMaintenance = async () => {};
+
+  return {
+    routes(router) {
+      tenancy.routes(router);
+      router.service(
+        AgentService,
+        { provisionService: provisionService(tenancy, provisioning) },
+        { interceptors: [boundedRequests()] },
+      );
+    },
+    httpRoutes: [wellKnownRoute(() => entry)],
+    async start() {
+      await maintain();
+      const maintenance = repeat(maintain, { everyMs: MAINTENANCE_MS, clock, random });
+      stopMaintenance = () => maintenance.stop();
+    },
+    async stop() {
+      await stopMaintenance();
+      await contextFlow.idle();
+      writes.close();
+      db.close();
+    },
+    rotate: ({ appId, serviceId }, { gracePeriodSeconds = 0, immediate = false } = {}) =>
+      tenancy.rotation.rotate({ appId, serviceId }, { gracePeriodSeconds, immediate }),
+    context: (tenant) => contexts.get(tenant)?.context,
+    authenticate: (credentials) => authentication.authenticate(credentials),
+    interceptor: accessInterceptor(authentication),
+  };
+}
+
+function publishedKey({ key }: Provider): DirectoryKey {
+  return create(DirectoryKeySchema, { publicKey: key.publicKey, algorithm: KeyAlgorithm.ED25519 });
+}

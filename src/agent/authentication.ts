@@ -1,0 +1,127 @@
+import type { App } from "../../gen/omi/registry/v1/app_pb.ts";
+import { type Service, ServiceStatus } from "../../gen/omi/registry/v1/service_pb.ts";
+import { type Clock, unixSeconds } from "../core/clock.ts";
+import { Reason, Refusal } from "../core/refusal.ts";
+import type { Views } from "../directory/views.ts";
+import type { Tenants } from "../tenancy/tenants.ts";
+import { type TenantId, tenantUnknown } from "../tenancy/tenants.ts";
+import { type AccessTokenClaims, audienceOf, readClaims } from "../token/claims.ts";
+import { parseCompactToken } from "../token/compact.ts";
+import { createTokenVerifier } from "../token/token-verifier.ts";
+import type { ContextFlow } from "./context-flow.ts";
+import type { Contexts } from "./contexts.ts";
+
+/** A user who called one of the provider's tenants. */
+export type Caller = {
+  /** The tenant that the token is for. */
+  readonly tenant: TenantId;
+  /** What the app's Auth Provider says of the user. */
+  readonly claims: AccessTokenClaims;
+};
+
+/** What {@link Authentication} needs. */
+export type AuthenticationOptions = {
+  readonly tenants: Tenants;
+  readonly contexts: Contexts;
+  readonly contextFlow: ContextFlow;
+  readonly views: Views;
+  readonly clock: Clock;
+};
+
+/** Tells who calls, and for which tenant, by an access token of the tenant's app. */
+export class Authentication {
+  readonly #options: AuthenticationOptions;
+  readonly #verify = createTokenVerifier();
+
+  constructor(options: AuthenticationOptions) {
+    this.#options = options;
+  }
+
+  /**
+   * Verifies an access token of a user, and that its tenant may serve: that it is one of ours and in use, and that its
+   * service is active at the registry, as of at most a few seconds ago.
+   *
+   * @param credentials the token, or the headers of a request that has it in `authorization: Bearer …` (RFC 6750 section 2.1)
+   * @throws Refusal TOKEN_MISSING, TOKEN_INVALID {rule}, TOKEN_EXPIRED, TENANT_UNKNOWN, SERVICE_SUSPENDED, SERVICE_REVOKED
+   *   or VIEW_STALE {age_seconds}
+   */
+  async authenticate(credentials: string | Headers): Promise<Caller> {
+    const token = typeof credentials === "string" ? credentials : bearerToken(credentials);
+    const tenant = this.#tenantOf(token);
+    const claims = await this.#verifyToken(token, tenant);
+    requireActive(await this.#view(tenant, ({ service }) => service(tenant.appId, tenant.serviceId)));
+    return { tenant, claims };
+  }
+
+  /** The tenant that a token says it is for. Only a choice of whose keys are tried: nothing in the token counts yet. */
+  #tenantOf(token: string): TenantId {
+    for (const audience of readClaims(parseCompactToken(token).payload).audiences) {
+      const [appId = "", serviceId = "", ...more] = audience.split("/");
+      const tenant = { appId, serviceId };
+      if (more.length === 0 && this.#options.tenants.get(tenant)?.state === "ACTIVE") return tenant;
+    }
+    throw tenantUnknown();
+  }
+
+  async #verifyToken(token: string, tenant: TenantId): Promise<AccessTokenClaims> {
+    const app = await this.#app(tenant, ({ app }) => app(tenant.appId));
+    try {
+      return await this.#verifyWith(app, token, tenant);
+    } catch (error) {
+      // A key that was announced a moment ago. A stranger's key costs one read a second at most.
+      if (!(error instanceof Refusal) || error.metadata.rule !== "kid") throw error;
+      const newer = await this.#app(tenant, ({ refresh }) => refresh(tenant.appId));
+      return this.#verifyWith(newer, token, tenant);
+    }
+  }
+
+  #verifyWith({ context }: App, token: string, { appId, serviceId }: TenantId): Promise<AccessTokenClaims> {
+    return this.#verify(token, {
+      keys: context?.authKeys ?? [],
+      issuer: context?.authProviderUrl ?? "",
+      audience: audienceOf(appId, serviceId),
+      use: "user",
+      now: unixSeconds(this.#options.clock),
+    });
+  }
+
+  async #app(tenant: TenantId, read: (views: Views) => Promise<App>): Promise<App> {
+    const app = await this.#view(tenant, read);
+    this.#options.contextFlow.observe(tenant, app);
+    return app;
+  }
+
+  /** Reads a view. Whatever keeps it from being read, the tenant's callers can only wait for it to be back. */
+  async #view<T extends App | Service>(tenant: TenantId, read: (views: Views) => Promise<T>): Promise<T> {
+    const { views, contexts, clock } = this.#options;
+    try {
+      return await read(views);
+    } catch (error) {
+      if (!(error instanceof Refusal)) throw error;
+      const seenAt = contexts.get(tenant)?.seenAt ?? 0;
+      const age = error.metadata.age_seconds ?? String(unixSeconds(clock) - seenAt);
+      throw new Refusal(Reason.VIEW_STALE, "what is known of the app is too old to go by", {
+        metadata: { age_seconds: age },
+        nextStep: "try again",
+        cause: error,
+      });
+    }
+  }
+}
+
+/** @throws Refusal TOKEN_MISSING */
+function bearerToken(headers: Headers): string {
+  const token = BEARER.exec(headers.get("authorization") ?? "")?.[1];
+  if (token === undefined) throw new Refusal(Reason.TOKEN_MISSING, "the call needs a bearer token");
+  return token;
+}
+
+function requireActive({ status }: Service): void {
+  if (status === ServiceStatus.ACTIVE) return;
+  throw status === ServiceStatus.SUSPENDED
+    ? new Refusal(Reason.SERVICE_SUSPENDED, "the developer has suspended the service")
+    : new Refusal(Reason.SERVICE_REVOKED, "the developer has unbound the service");
+}
+
+// The scheme's name is in any case (RFC 9110 section 11.1).
+const BEARER = /^bearer +(\S+) *$/i;

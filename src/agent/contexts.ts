@@ -1,0 +1,82 @@
+import { equals, fromBinary, toBinary } from "@bufbuild/protobuf";
+import { type OperationalContext, OperationalContextSchema } from "../../gen/omi/registry/v1/app_pb.ts";
+import type { Database } from "../store/database.ts";
+import type { TenantId } from "../tenancy/tenants.ts";
+
+type Row = { context: Buffer; config_epoch: number; seen_at: number; delivered: number };
+
+/** What a tenant last learned of its app. */
+export type KnownContext = {
+  readonly context: OperationalContext;
+  /** Since when it has been known here, in Unix seconds. */
+  readonly seenAt: number;
+  /** True once the service was told. */
+  readonly delivered: boolean;
+};
+
+/** The table of contexts. Methods that change it belong into a job of the part's WriteQueue. */
+export class Contexts {
+  readonly #get;
+  readonly #epoch;
+  readonly #undelivered;
+  readonly #put;
+  readonly #setDelivered;
+  readonly #remove;
+
+  constructor(db: Database) {
+    this.#get = db.prepare<[string, string], Row>("SELECT * FROM contexts WHERE app_id = ? AND service_id = ?");
+    this.#epoch = db
+      .prepare<[string, string], number>("SELECT config_epoch FROM contexts WHERE app_id = ? AND service_id = ?")
+      .pluck();
+    this.#undelivered = db.prepare<[], { app_id: string; service_id: string }>(
+      "SELECT app_id, service_id FROM contexts WHERE delivered = 0",
+    );
+    this.#put = db.prepare<[string, string, Uint8Array, bigint, number]>(
+      `INSERT OR REPLACE INTO contexts (app_id, service_id, context, config_epoch, seen_at, delivered)
+         VALUES (?, ?, ?, ?, ?, 0)`,
+    );
+    this.#setDelivered = db.prepare<[string, string, Uint8Array]>(
+      "UPDATE contexts SET delivered = 1 WHERE app_id = ? AND service_id = ? AND context = ?",
+    );
+    this.#remove = db.prepare<[string, string]>("DELETE FROM contexts WHERE app_id = ? AND service_id = ?");
+  }
+
+  get({ appId, serviceId }: TenantId): KnownContext | undefined {
+    const row = this.#get.get(appId, serviceId);
+    return (
+      row && {
+        context: fromBinary(OperationalContextSchema, row.context),
+        seenAt: row.seen_at,
+        delivered: row.delivered === 1,
+      }
+    );
+  }
+
+  /** True if `epoch` is later than that of what the tenant knows. False if it knows nothing: then it is not in use. */
+  isNews({ appId, serviceId }: TenantId, epoch: bigint): boolean {
+    const known = this.#epoch.get(appId, serviceId);
+    return known !== undefined && epoch > BigInt(known);
+  }
+
+  /** The tenants whose service has not been told what is known. */
+  undelivered(): TenantId[] {
+    return this.#undelivered.all().map((row) => ({ appId: row.app_id, serviceId: row.service_id }));
+  }
+
+  /** Keeps a context, which its service then has to be told; unless the very same is known. */
+  put(tenant: TenantId, context: OperationalContext, now: number): void {
+    const known = this.get(tenant);
+    if (known !== undefined && equals(OperationalContextSchema, known.context, context)) return;
+    const bytes = toBinary(OperationalContextSchema, context);
+    this.#put.run(tenant.appId, tenant.serviceId, bytes, context.configEpoch, now);
+  }
+
+  /** Notes that the service was told, unless something newer has become known. */
+  setDelivered({ appId, serviceId }: TenantId, context: OperationalContext): void {
+    this.#setDelivered.run(appId, serviceId, toBinary(OperationalContextSchema, context));
+  }
+
+  remove({ appId, serviceId }: TenantId): void {
+    this.#remove.run(appId, serviceId);
+  }
+}

@@ -1,0 +1,68 @@
+import type { ConnectRouter } from "@connectrpc/connect";
+import { ArticleService } from "../../../gen/omi/sample/article/v1/article_service_pb.ts";
+import { type Agent, type AgentOptions, createAgent } from "../../agent/agent.ts";
+import { boundedRequests } from "../../rpc/bounds.ts";
+import type { HttpRoute } from "../../rpc/http-routes.ts";
+import { openDatabase } from "../../store/database.ts";
+import { WriteQueue } from "../../store/write-queue.ts";
+import { ArticleStore, articleMigrations } from "./article-store.ts";
+import { ARTICLE_SERVICE_TYPE, articleHooks } from "./hooks.ts";
+import { createArticle } from "./rpc/create-article.ts";
+import { getArticle } from "./rpc/get-article.ts";
+import { listArticles } from "./rpc/list-articles.ts";
+
+/** What {@link createCmsArticle} needs: what an agent does, but for what the sample decides itself. */
+export type CmsArticleOptions = Omit<AgentOptions, "serviceTypes" | "hooks" | "databaseFile"> & {
+  /** The SQLite file of the agent's state. */
+  readonly agentDatabaseFile: string;
+  /** The SQLite file of the articles. */
+  readonly articleDatabaseFile: string;
+};
+
+/** A domain service as a vendor would build it: a content store that developers order through the agent. */
+export type CmsArticle = {
+  readonly agent: Agent;
+  /** Serves ArticleService, and the agent's services. */
+  routes(router: ConnectRouter): void;
+  readonly httpRoutes: readonly HttpRoute[];
+  /** See `Agent.start`. */
+  start(): Promise<void>;
+  /** See `Agent.stop`. */
+  stop(): Promise<void>;
+};
+
+/** Makes the sample service. */
+export function createCmsArticle(options: CmsArticleOptions): CmsArticle {
+  const { agentDatabaseFile, articleDatabaseFile, clock, random } = options;
+  const db = openDatabase(articleDatabaseFile, articleMigrations);
+  const writes = new WriteQueue(db);
+  const articles = { store: new ArticleStore(db), writes, clock, random };
+  const agent = createAgent({
+    ...options,
+    databaseFile: agentDatabaseFile,
+    serviceTypes: [ARTICLE_SERVICE_TYPE],
+    hooks: articleHooks(articles),
+  });
+  return {
+    agent,
+    httpRoutes: agent.httpRoutes,
+    routes(router) {
+      agent.routes(router);
+      router.service(
+        ArticleService,
+        {
+          createArticle: createArticle(articles),
+          getArticle: getArticle(articles),
+          listArticles: listArticles(articles),
+        },
+        { interceptors: [agent.interceptor, boundedRequests()] },
+      );
+    },
+    start: () => agent.start(),
+    async stop() {
+      await agent.stop();
+      writes.close();
+      db.close();
+    },
+  };
+}
