@@ -35,7 +35,7 @@ export function hasStrictForm(publicKey: Uint8Array, signature: Uint8Array): boo
 
 /** True if the y coordinate of an encoded point (32 bytes) is below p. */
 export function hasCanonicalY(point: Uint8Array): boolean {
-  return isBelow(withoutSign(point), FIELD_PRIME);
+  return isBelow(point, FIELD_PRIME, WITHOUT_SIGN);
 }
 
 /**
@@ -43,29 +43,26 @@ export function hasCanonicalY(point: Uint8Array): boolean {
  * other point shares a y coordinate with them.
  */
 export function isSmallOrder(point: Uint8Array): boolean {
-  return SMALL_ORDER_Y.some((y) => differsOnlyInSign(y, point));
+  return SMALL_ORDER_Y.some((y) => compare(point, y, WITHOUT_SIGN) === 0);
 }
 
-function withoutSign(point: Uint8Array): Uint8Array {
-  // Not slice(), which on a Node Buffer is a view: the caller's key would be changed.
-  const y = Uint8Array.from(point);
-  y[31] = (y[31] ?? 0) & 0x7f;
-  return y;
+function isBelow(number: Uint8Array, limit: Uint8Array, highestByteMask = 0xff): boolean {
+  return compare(number, limit, highestByteMask) < 0;
 }
 
-function differsOnlyInSign(y: Uint8Array, point: Uint8Array): boolean {
-  for (let i = 0; i < 31; i++) if (y[i] !== point[i]) return false;
-  return y[31] === ((point[31] ?? 0) & 0x7f);
-}
-
-/** Compares two little-endian numbers of 32 bytes. */
-function isBelow(number: Uint8Array, limit: Uint8Array): boolean {
+/** Compares two little-endian numbers of 32 bytes, the highest byte of `a` masked: negative if `a` is less, 0 if equal. */
+function compare(a: Uint8Array, b: Uint8Array, highestByteMask: number): number {
+  let mask = highestByteMask;
   for (let i = 31; i >= 0; i--) {
-    const difference = (number[i] ?? 0) - (limit[i] ?? 0);
-    if (difference !== 0) return difference < 0;
+    const difference = ((a[i] ?? 0) & mask) - (b[i] ?? 0);
+    if (difference !== 0) return difference;
+    mask = 0xff;
   }
-  return false;
+  return 0;
 }
+
+// The highest bit of an encoded point is the sign of x.
+const WITHOUT_SIGN = 0x7f;
 
 /** 32 bytes, little endian. */
 function littleEndian(number: bigint): Uint8Array {
