@@ -1,0 +1,116 @@
+import { describe, expect, test } from "vitest";
+import { ServiceStatus } from "../../gen/omi/registry/v1/service_pb.ts";
+import { Reason } from "../../src/core/refusal.ts";
+import { View } from "../../src/directory/view.ts";
+import { createViews } from "../../src/directory/views.ts";
+import { FakeClock } from "../support/clock.ts";
+import { bindTestService, registerTestApp, suspendOf } from "../support/developer.ts";
+import { startRegistry } from "../support/registry.ts";
+import { connectionsTo, refusalOf } from "./support.ts";
+
+/** A view of a number that counts its reads, and can be made to fail. */
+function countingView() {
+  const clock = new FakeClock();
+  const source = { reads: 0, failure: undefined as Error | undefined };
+  const view = new View(
+    async () => {
+      source.reads++;
+      if (source.failure !== undefined) throw source.failure;
+      return source.reads;
+    },
+    clock,
+    10_000,
+  );
+  return { clock, source, view };
+}
+
+describe("a view", () => {
+  test("is read once for many at the same time", async () => {
+    const { view, source } = countingView();
+    expect(await Promise.all([view.get(), view.get(), view.refresh()])).toEqual([1, 1, 1]);
+    expect(source.reads).toBe(1);
+  });
+
+  test("is read in the background when it is past half its age", async () => {
+    const { view, clock, source } = countingView();
+    await view.get();
+    clock.advance(4.9);
+    expect(await view.get()).toBe(1);
+    expect(source.reads).toBe(1);
+    clock.advance(0.1);
+    expect(await view.get()).toBe(1);
+    expect(source.reads).toBe(2);
+    expect(await view.get()).toBe(2);
+  });
+
+  test("is waited for when it is too old", async () => {
+    const { view, clock } = countingView();
+    await view.get();
+    clock.advance(10);
+    expect(await view.get()).toBe(2);
+  });
+
+  test("lives on while reads fail, until it is too old", async () => {
+    const { view, clock, source } = countingView();
+    await view.get();
+    source.failure = new Error("unreachable");
+    clock.advance(9.9);
+    expect(await view.refresh()).toBe(1);
+    clock.advance(0.1);
+    expect(await refusalOf(view.get())).toMatchObject({ reason: Reason.VIEW_STALE, metadata: { age_seconds: "10" } });
+    source.failure = undefined;
+    clock.advance(1);
+    expect(await view.get()).toBe(source.reads);
+  });
+
+  test("that never was fails as its read does", async () => {
+    const { view, source } = countingView();
+    source.failure = new Error("unreachable");
+    await expect(view.get()).rejects.toBe(source.failure);
+  });
+
+  test("is refreshed at most once a second", async () => {
+    const { view, clock, source } = countingView();
+    await view.refresh();
+    await view.refresh();
+    expect(source.reads).toBe(1);
+    clock.advance(1);
+    await view.refresh();
+    expect(source.reads).toBe(2);
+  });
+
+  test("is too old when the clock was set back", async () => {
+    const { view, clock } = countingView();
+    await view.get();
+    clock.advance(-3600);
+    expect(await view.get()).toBe(2);
+  });
+});
+
+test("views of apps and services follow the registry", async () => {
+  const registry = await startRegistry();
+  const { clock } = registry;
+  const app = await registerTestApp(registry);
+  const service = await bindTestService(registry, app);
+  const views = createViews({ registries: connectionsTo(registry).registries, clock });
+  expect((await views.app(app.appId)).masterKeyId).toBe(app.master.keyId);
+  expect((await views.service(app.appId, service.serviceId)).status).toBe(ServiceStatus.ACTIVE);
+  await registry.registry.suspendService({ statement: suspendOf(clock, service) });
+  expect((await views.service(app.appId, service.serviceId)).status).toBe(ServiceStatus.ACTIVE);
+  views.forget(app.appId);
+  expect((await views.service(app.appId, service.serviceId)).status).toBe(ServiceStatus.SUSPENDED);
+  expect((await refusalOf(views.service(app.appId, "nobody"))).reason).toBe(Reason.SERVICE_UNKNOWN);
+});
+
+test("without its registry a view becomes stale, and an unknown app is unavailable", async () => {
+  const registry = await startRegistry();
+  const app = await registerTestApp(registry);
+  const other = await registerTestApp(registry);
+  const views = createViews({ registries: connectionsTo(registry).registries, clock: registry.clock });
+  await views.app(app.appId);
+  await registry.stop();
+  expect((await views.app(app.appId)).appId).toBe(app.appId);
+  registry.clock.advance(10);
+  expect((await refusalOf(views.app(app.appId))).reason).toBe(Reason.VIEW_STALE);
+  expect((await refusalOf(views.app(other.appId))).reason).toBe(Reason.REGISTRY_UNAVAILABLE);
+});
