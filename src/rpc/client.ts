@@ -59,7 +59,8 @@ export function createTransport(options: TransportOptions): ClosableTransport {
 
 /**
  * Makes the calls of a transport fail with a Refusal ({@link refusalFrom}), except where the caller itself aborted them.
- * Leaving a stream's loop early ends the call. (Not an interceptor: connect wraps what those throw into a ConnectError.)
+ * A stream is only left by aborting its signal: connect's clients do not tell when a loop over it is. (This is not an
+ * interceptor, because connect wraps what those throw into a ConnectError.)
  *
  * @param unavailable - the Reason for a peer that cannot be reached
  */
@@ -75,11 +76,9 @@ export function refusals(transport: Transport, unavailable: Reason): Transport {
       }
     },
     async stream(method, signal, timeoutMs, ...rest) {
-      const left = new AbortController();
-      const either = signal === undefined ? left.signal : AbortSignal.any([signal, left.signal]);
       try {
         // 0 means no deadline; without it, the unary calls' default would apply.
-        const response = await transport.stream(method, either, timeoutMs ?? 0, ...rest);
+        const response = await transport.stream(method, signal, timeoutMs ?? 0, ...rest);
         return { ...response, message: translated(response.message) };
       } catch (error) {
         throw translate(error, signal);
@@ -89,8 +88,6 @@ export function refusals(transport: Transport, unavailable: Reason): Transport {
           yield* messages;
         } catch (error) {
           throw translate(error, signal);
-        } finally {
-          left.abort();
         }
       }
     },

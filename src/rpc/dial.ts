@@ -68,20 +68,34 @@ export function createDialer(options: DialerOptions): Dialer {
     return { host, port, guarded: !isPrivate };
   }
 
-  const guardedLookup: net.LookupFunction = (host, { all }, callback) => {
-    lookup(host).then(
-      (found) => {
-        const [first, ...rest] = found.filter(({ address }) => isPublicAddress(address));
-        if (first === undefined) callback(notPublic(host), "");
-        else if (all === true) callback(null, [first, ...rest]);
-        else callback(null, first.address, first.family);
-      },
-      (error: Error) => callback(error, ""),
-    );
-  };
+  function lookupWith(allowed: (address: string) => boolean): net.LookupFunction {
+    return (host, { all }, callback) => {
+      lookup(host).then(
+        (found) => {
+          const [first, ...rest] = found.filter(({ address }) => allowed(address));
+          if (first === undefined) callback(notPublic(host), "");
+          else if (all === true) callback(null, [first, ...rest]);
+          else callback(null, first.address, first.family);
+        },
+        (error: Error) => callback(error, ""),
+      );
+    };
+  }
+  const lookupPublic = lookupWith(isPublicAddress);
+  const lookupAny = lookupWith(() => true);
+
+  /** A refusal becomes an error of DNS, so that it takes the way of every connection error. */
+  function addressOf(host: string, port: number, secure: boolean): net.TcpNetConnectOpts {
+    try {
+      const { guarded, ...to } = target(host, port, secure);
+      return { ...to, lookup: guarded ? lookupPublic : lookupAny };
+    } catch (refusal) {
+      return { host: "refused.invalid", port, lookup: (_host, _options, callback) => callback(refusal as Error, "") };
+    }
+  }
 
   function dial(host: string, port: number, secure: boolean, ALPNProtocols: string[]): net.Socket {
-    const to = { noDelay: true, keepAlive: true, ...addressOf(() => target(host, port, secure), guardedLookup) };
+    const to = { noDelay: true, keepAlive: true, ...addressOf(host, port, secure) };
     const socket = secure
       ? tls.connect({ ...to, ALPNProtocols, servername: net.isIP(host) === 0 ? host : "", ...(ca && { ca }) })
       : net.connect(to);
@@ -107,23 +121,6 @@ export function createDialer(options: DialerOptions): Dialer {
       secureAgent.destroy();
     },
   };
-}
-
-/** Where a socket connects to. A refusal becomes an error of DNS, so that it takes the way of every connection error. */
-function addressOf(
-  target: () => Target & { guarded: boolean },
-  guardedLookup: net.LookupFunction,
-): net.TcpNetConnectOpts {
-  try {
-    const { host, port, guarded } = target();
-    return { host, port, ...(guarded && { lookup: guardedLookup }) };
-  } catch (refusal) {
-    return {
-      host: "refused.invalid",
-      port: 443,
-      lookup: (_host, _options, callback) => callback(refusal as Error, ""),
-    };
-  }
 }
 
 function notAllowed(message: string): Refusal {

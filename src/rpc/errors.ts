@@ -73,7 +73,7 @@ export function refusalFrom(error: unknown, unavailable: Reason): Refusal {
   if (error.code === Code.Unimplemented) {
     return new RemoteRefusal(Reason.UNIMPLEMENTED, "the peer does not have this RPC", options);
   }
-  if (NO_ANSWER.has(error.code) || causes(error).some(isNodeError)) {
+  if (NO_ANSWER.has(error.code) || (error.code === Code.Internal && causes(error).some(isNodeError))) {
     return new Refusal(unavailable, "the peer could not be reached or did not answer in time", options);
   }
   return new Refusal(Reason.ANSWER_INVALID, "the peer's answer does not follow the contract", options);
@@ -81,7 +81,8 @@ export function refusalFrom(error: unknown, unavailable: Reason): Refusal {
 
 const NO_ANSWER: ReadonlySet<Code> = new Set([Code.Unavailable, Code.DeadlineExceeded, Code.Aborted, Code.Unknown]);
 
-// Errors of sockets, TLS and HTTP have a string code such as ECONNRESET, CERT_HAS_EXPIRED or ERR_HTTP2_SESSION_ERROR.
+// connect knows only some of the errors of sockets, TLS and HTTP and calls the others internal. All have a string code,
+// such as EHOSTUNREACH, CERT_HAS_EXPIRED or ERR_HTTP2_SESSION_ERROR.
 function isNodeError(error: unknown): boolean {
   return error instanceof Error && "code" in error && typeof error.code === "string";
 }

@@ -1,0 +1,53 @@
+import { Code, ConnectError } from "@connectrpc/connect";
+import { expect, test } from "vitest";
+import { Reason, Refusal } from "../../src/core/refusal.ts";
+import { connectErrorOf, RemoteRefusal, refusalFrom } from "../../src/rpc/errors.ts";
+
+const UNAVAILABLE = Reason.REGISTRY_UNAVAILABLE;
+
+function nodeError(code: string): Error {
+  return Object.assign(new Error("node"), { code });
+}
+
+test("a refusal comes back as it went, marked as another party's", () => {
+  const sent = new Refusal(Reason.EPOCH_MISMATCH, "changed", { metadata: { config_epoch: "3" }, nextStep: "Read." });
+  const got = refusalFrom(connectErrorOf(sent), UNAVAILABLE);
+  expect(got).toBeInstanceOf(RemoteRefusal);
+  expect(got).toMatchObject({
+    reason: sent.reason,
+    message: sent.message,
+    metadata: sent.metadata,
+    nextStep: sent.nextStep,
+  });
+});
+
+test("what another party sends is cut to its bounds", () => {
+  const metadata = Object.fromEntries(Array.from({ length: 100 }, (_, i) => [`key${i}`, "x".repeat(5000)]));
+  const got = refusalFrom(connectErrorOf(new Refusal(Reason.INTERNAL, "x".repeat(5000), { metadata })), UNAVAILABLE);
+  expect(Object.keys(got.metadata)).toHaveLength(16);
+  expect(got.message.length).toBeLessThan(5000);
+  expect(got.metadata.key0?.length).toBeLessThan(5000);
+});
+
+test.each([
+  ["unavailable", new ConnectError("", Code.Unavailable), UNAVAILABLE],
+  ["too late", new ConnectError("", Code.DeadlineExceeded), UNAVAILABLE],
+  ["cut", new ConnectError("", Code.Aborted), UNAVAILABLE],
+  ["a proxy's 500", new ConnectError("", Code.Unknown), UNAVAILABLE],
+  [
+    "a certificate that is not trusted",
+    new ConnectError("", Code.Internal, undefined, undefined, nodeError("CERT_HAS_EXPIRED")),
+    UNAVAILABLE,
+  ],
+  ["an error that is not connect's", nodeError("ECONNREFUSED"), UNAVAILABLE],
+  ["no such RPC", new ConnectError("", Code.Unimplemented), Reason.UNIMPLEMENTED],
+  ["an answer that is no message", new ConnectError("parse binary", Code.Internal), Reason.ANSWER_INVALID],
+  ["an answer that is too large", new ConnectError("", Code.ResourceExhausted), Reason.ANSWER_INVALID],
+  [
+    "the dialler's refusal, however deep",
+    new ConnectError("", Code.Unknown, undefined, undefined, new Refusal(Reason.ADDRESS_NOT_ALLOWED, "")),
+    Reason.ADDRESS_NOT_ALLOWED,
+  ],
+])("an answer without detail: %s", (_, error, reason) => {
+  expect(refusalFrom(error, UNAVAILABLE).reason).toBe(reason);
+});
