@@ -112,7 +112,8 @@ export function openRequest<Desc extends DescMessage>(
 
 /**
  * Opens a Statement that this party asked for or subscribed to. Fields that a later version of the contract added are
- * ignored, and so is how the bytes came about; the signature holds for the bytes as they are.
+ * ignored, and so is how the bytes came about; the signature holds for the bytes as they are. What the fields hold is not
+ * checked either: call `checkBounds` for an answer whose signer is not trusted to have done so.
  *
  * @throws Refusal VERSION_UNSUPPORTED, TYPE_MISMATCH, TOO_LARGE, MALFORMED, or FIELD_INVALID if the header is missing
  * @throws TypeError if the message type is not one of answers

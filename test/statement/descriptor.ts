@@ -1,5 +1,6 @@
 import { create, createFileRegistry, type DescMessage, type MessageInitShape, setExtension } from "@bufbuild/protobuf";
 import {
+  type DescriptorProtoSchema,
   FieldDescriptorProto_Label,
   FieldDescriptorProto_Type,
   type FieldDescriptorProtoSchema,
@@ -33,6 +34,7 @@ export function messageWith(
   fields: Record<string, FieldSpec>,
   more: Exclude<MessageInitShape<typeof FileDescriptorProtoSchema>, { $typeName: string }> = {},
   oneofs: string[] = [],
+  nestedTypes: MessageInitShape<typeof DescriptorProtoSchema>[] = [],
 ): DescMessage {
   const file = create(FileDescriptorProtoSchema, {
     name: "test.proto",
@@ -45,6 +47,7 @@ export function messageWith(
         name: "Subject",
         field: Object.entries(fields).map(([name, spec], i) => fieldProto(name, i + 1, spec)),
         oneofDecl: oneofs.map((name) => ({ name })),
+        nestedType: nestedTypes,
       },
       ...(more.messageType ?? []),
     ],
