@@ -18,12 +18,17 @@ const PREFLIGHT_SECONDS = "7200"; // the longest that Chromium keeps a preflight
  *
  * @returns true if the request was a preflight and is answered
  */
-export function answerCors(options: CorsOptions, request: NodeServerRequest, response: NodeServerResponse): boolean {
+export function answerCors(
+  { allowedOrigins }: CorsOptions,
+  request: NodeServerRequest,
+  response: NodeServerResponse,
+): boolean {
   const origin = request.headers.origin;
   const preflight = request.method === "OPTIONS" && request.headers["access-control-request-method"] !== undefined;
   response.setHeader("Vary", "Origin");
-  if (origin !== undefined && allowed(options, origin)) {
-    response.setHeader("Access-Control-Allow-Origin", origin);
+  const allowed = ["*", origin ?? ""].find((candidate) => allowedOrigins.includes(candidate));
+  if (origin !== undefined && allowed !== undefined) {
+    response.setHeader("Access-Control-Allow-Origin", allowed);
     if (preflight) {
       response.setHeader("Access-Control-Allow-Methods", METHODS);
       response.setHeader("Access-Control-Allow-Headers", REQUEST_HEADERS);
@@ -37,8 +42,4 @@ export function answerCors(options: CorsOptions, request: NodeServerRequest, res
     response.end();
   }
   return preflight;
-}
-
-function allowed({ allowedOrigins }: CorsOptions, origin: string): boolean {
-  return allowedOrigins.includes("*") || allowedOrigins.includes(origin);
 }

@@ -1,5 +1,5 @@
 import { Code, ConnectError, createContextValues } from "@connectrpc/connect";
-import type { UniversalHandler, UniversalServerRequest } from "@connectrpc/connect/protocol";
+import type { UniversalHandler, UniversalServerRequest, UniversalServerResponse } from "@connectrpc/connect/protocol";
 import { universalRequestFromNodeRequest, universalResponseToNodeResponse } from "@connectrpc/connect-node";
 import type { Logger } from "pino";
 import type { Clock } from "../core/clock.ts";
@@ -55,7 +55,7 @@ export function createDispatch(options: DispatchOptions): Dispatch {
 
     call.refuseWith = refusalOfArrival(request, options);
     const route = findRoute(httpRoutes, request.method, call.method);
-    if (route !== undefined) return void answerRoute(route, request, response, call, limits, arriving.signal);
+    if (route !== undefined) return answerRoute(route, request, response, call, limits, arriving.signal);
     const handler = handlers.get(call.method);
     if (handler !== undefined) return answerRpc(handler, request, response, call, limits, arriving.signal);
 
@@ -108,32 +108,49 @@ function answerRpc(
   const whole = methodKind === "unary" || methodKind === "server_streaming";
   const body = readBody(request, whole ? arriving : universal.signal);
   handler({ ...universal, body })
-    .then((answer) => universalResponseToNodeResponse(answer, response))
+    .then((answer) => {
+      if (answer.body === undefined) writeBare(answer, call, response);
+      else return universalResponseToNodeResponse(answer, response);
+    })
     .catch((error: unknown) => call.log.debug({ err: error, method: call.method }, "the caller is gone"));
 }
 
-async function answerRoute(
+// connect answers with a mere status where a request does not fit to the RPC's kind.
+function writeBare({ status, header }: UniversalServerResponse, call: Call, response: NodeServerResponse): void {
+  const refusal =
+    status === 415
+      ? new Refusal(Reason.MALFORMED, "the content type is none of Connect, gRPC and gRPC-Web for this RPC")
+      : status === 405
+        ? new Refusal(Reason.UNIMPLEMENTED, "this RPC is not called with this HTTP method")
+        : new Refusal(Reason.UNIMPLEMENTED, "this RPC needs HTTP/2");
+  const answer = httpRefusal(refusal);
+  call.refusal = refusal;
+  writeResponse(response, { ...answer, status, headers: { ...Object.fromEntries(header ?? []), ...answer.headers } });
+}
+
+function answerRoute(
   route: HttpRoute,
   request: NodeServerRequest,
   response: NodeServerResponse,
   call: Call,
   limits: Limits,
   signal: AbortSignal,
-): Promise<void> {
-  try {
+): void {
+  const answer = async () => {
     if (call.refuseWith !== undefined) throw call.refuseWith;
     const body = route.method === "POST" ? readBody(request, signal) : [];
-    const answer = route.handler({
+    return route.handler({
       path: call.method,
       query: new URLSearchParams(request.url?.split("?", 2)[1]),
       header: headerOf(request),
       body: await readAll(body, limits.maxMessageBytes),
       context: { requestId: call.requestId, peer: call.peer, log: call.log, signal },
     });
-    writeResponse(response, await orAborted(Promise.resolve(answer), signal));
-  } catch (error) {
-    refuse(call, refusalOfHandler(error, call, signal), response);
-  }
+  };
+  orAborted(answer(), signal)
+    .then((found) => writeResponse(response, found))
+    .catch((error: unknown) => refuse(call, refusalOfHandler(error, call, signal), response))
+    .catch((error: unknown) => call.log.debug({ err: error, method: call.method }, "the caller is gone"));
 }
 
 function headerOf(request: NodeServerRequest): Headers {

@@ -22,10 +22,6 @@ export function createHttp2(dispatch: Dispatch, limits: Limits): Http2 {
     const open = { streams: 0 };
     sessions.set(session, open);
     session.once("close", () => sessions.delete(session));
-    session.on("stream", (stream) => {
-      open.streams++;
-      stream.once("close", () => open.streams--);
-    });
     session.setTimeout(limits.idleTimeoutMs, () => {
       if (open.streams === 0) session.close();
     });
@@ -33,6 +29,11 @@ export function createHttp2(dispatch: Dispatch, limits: Limits): Http2 {
 
   // The only stream listener, and no request listener: with both, a stream would be answered twice.
   server.on("stream", (stream, headers, _flags, rawHeaders) => {
+    const open = stream.session && sessions.get(stream.session);
+    if (open !== undefined) {
+      open.streams++;
+      stream.once("close", () => open.streams--);
+    }
     const request = new http2.Http2ServerRequest(stream, headers, {}, rawHeaders);
     dispatch(request, new http2.Http2ServerResponse(stream));
   });

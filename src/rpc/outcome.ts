@@ -67,7 +67,7 @@ export function refusalOfReading(error: unknown, maxMessageBytes: number): Refus
  * call's signal with the error as the reason, and then writes that same object. A test covers each protocol.
  *
  * Out of reach are requests that never become a call: what the HTTP/1.1 parser refuses (see http1.ts), headers beyond
- * Node's own bound in HTTP/2 (the stream is reset), and 405, 415 and 505, which have no body.
+ * Node's own bound in HTTP/2 (the stream is reset), and what does not fit to the RPC's kind (see dispatch.ts).
  */
 export function describeProtocolError(reason: unknown, call: Call, maxMessageBytes: number): void {
   if (!(reason instanceof ConnectError) || reason.details.length > 0 || GONE.has(reason.code)) return;

@@ -41,7 +41,5 @@ test("without the option nobody gets one, and with a star everybody", async () =
   const without = await start();
   expect((await preflight(without.url, "https://shop.example")).headers.get("access-control-allow-origin")).toBeNull();
   const star = await start({}, { cors: { allowedOrigins: ["*"] } });
-  expect((await preflight(star.url, "https://a.example")).headers.get("access-control-allow-origin")).toBe(
-    "https://a.example",
-  );
+  expect((await preflight(star.url, "https://a.example")).headers.get("access-control-allow-origin")).toBe("*");
 });

@@ -56,6 +56,12 @@ describe("connections", () => {
     expect(await connectRaw(port).closed).toBe("");
   });
 
+  test("are closed when they are idle, in HTTP/2", async () => {
+    const { url } = await start({}, { limits: { idleTimeoutMs: 20 } });
+    const session = http2.connect(url);
+    await once(session, "close");
+  });
+
   test("survive a peer that resets them", async () => {
     const { port, url } = await start();
     const socket = net.connect(port, "127.0.0.1");
@@ -87,6 +93,24 @@ describe("a request that cannot be read is refused with a Reason", () => {
     const response = await fetch(url + ECHO + query);
     expect(response.status).toBe(status);
     expect(reasonIn(await response.text())).toBe(reason);
+  });
+
+  test.each([
+    ["a content type that is none of ours", "POST", "text/plain", 415, "REASON_MALFORMED"],
+    ["a GET of an RPC that changes something", "GET", undefined, 405, "REASON_UNIMPLEMENTED"],
+  ])("%s", async (_, method, contentType, status, reason) => {
+    const { url } = await start();
+    const headers = contentType === undefined ? {} : { "content-type": contentType };
+    const body = method === "POST" ? "x" : null;
+    const response = await fetch(`${url}/test.v1.EchoService/Change`, { method, headers, body });
+    expect([response.status, reasonIn(await response.text())]).toEqual([status, reason]);
+  });
+
+  test("a stream in both directions over HTTP/1.1", async () => {
+    const { url } = await start();
+    const headers = { "content-type": "application/connect+json" };
+    const response = await fetch(`${url}/test.v1.EchoService/Chat`, { method: "POST", headers, body: "" });
+    expect([response.status, reasonIn(await response.text())]).toEqual([505, "REASON_UNIMPLEMENTED"]);
   });
 
   test("an unknown compression", async () => {
