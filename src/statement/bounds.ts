@@ -60,11 +60,8 @@ const messageChecks = new WeakMap<DescMessage, Check<Message>>();
 function messageCheckOf(schema: DescMessage): Check<Message> {
   let check = messageChecks.get(schema);
   if (check === undefined) {
-    const fieldChecks: Check<Message>[] = [];
-    check = allOf(fieldChecks);
-    // Known before its fields are looked at, as a message may hold itself.
+    check = allOf(schema.fields.map(fieldCheck));
     messageChecks.set(schema, check);
-    for (const field of schema.fields) fieldChecks.push(fieldCheck(field));
   }
   return check;
 }
@@ -118,7 +115,8 @@ function childCheck(field: DescField, child: DescMessage): Check<Message> {
     const type = hasOption(field, carriesOption) ? getOption(field, carriesOption) : ANY_TYPE;
     return (statement) => formBreach(statement as Statement, type);
   }
-  return messageCheckOf(child);
+  // Looked up when a value comes, as a message may hold itself.
+  return (message, options) => messageCheckOf(child)(message, options);
 }
 
 function enumCheck(desc: DescEnum, bounds: Bounds): Check<number> {
@@ -162,7 +160,7 @@ function bytesChecks(field: DescField, bounds: Bounds): Check<Uint8Array>[] {
   return checks;
 }
 
-/** The first breach that any of `checks` finds. Checks may be added until the first value comes. */
+/** The first breach that any of `checks` finds. */
 function allOf<Value>(checks: readonly Check<Value>[]): Check<Value> {
   return (value, options) => {
     for (const check of checks) {
