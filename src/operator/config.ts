@@ -1,0 +1,120 @@
+import { z } from "zod";
+import { ActivationPolicy } from "../../gen/omi/registry/v1/registry_pb.ts";
+import { isDomain } from "../core/domain.ts";
+import { clientConfigSchema } from "../directory/client-config.ts";
+
+const domain = z.string().refine(isDomain, "a domain, lower case and without port");
+const seconds = z.number().int().min(0);
+const path = z.string().min(1, "a path");
+
+const serverSchema = z.strictObject({
+  /** The address to listen on. */
+  host: z.string().default("127.0.0.1"),
+  /** The port; 0 for any free one. */
+  port: z.number().int().min(0).max(65_535),
+  /** PEM files. Left out: no TLS, which only a development configuration may say. */
+  tls: z.strictObject({ certFile: path, keyFile: path }).optional(),
+  cors: z.strictObject({ allowedOrigins: z.array(z.string()) }).optional(),
+  limits: z
+    .strictObject({
+      maxMessageBytes: z.number().int().min(1024).optional(),
+      maxHeaderBytes: z.number().int().min(1024).optional(),
+      maxConnections: z.number().int().min(1).optional(),
+      maxStreamsPerConnection: z.number().int().min(1).optional(),
+      maxDeadlineMs: z.number().int().min(1).optional(),
+      firstBytesTimeoutMs: z.number().int().min(1).optional(),
+      idleTimeoutMs: z.number().int().min(1).optional(),
+    })
+    .default({}),
+  /** How long calls under way may take when the process is told to stop. */
+  stopGraceSeconds: z.number().min(0).default(10),
+});
+
+const registrySchema = z.strictObject({
+  domain,
+  databaseFile: path,
+  /** The first key that is valid signs. A new one is listed behind the old one first, so that clients can follow. */
+  keys: z.array(z.strictObject({ file: path, notBefore: seconds.default(0), notAfter: seconds.default(0) })).min(1),
+  policy: z
+    .strictObject({
+      freshnessWindowSeconds: seconds.min(1).optional(),
+      defaultGracePeriodSeconds: seconds.optional(),
+      minGracePeriodSeconds: seconds.optional(),
+      maxGracePeriodSeconds: seconds.optional(),
+      maxTokenLifeSeconds: seconds.optional(),
+    })
+    .default({}),
+  /** `open`, or `code`: a code goes to the contact of a namespace; in development into `codeFile`. */
+  activation: z
+    .discriminatedUnion("policy", [
+      z.strictObject({ policy: z.literal("open") }),
+      z.strictObject({ policy: z.literal("code"), codeFile: path }),
+    ])
+    .default({ policy: "open" }),
+});
+
+const providerSettings = {
+  domain,
+  /** The Provider key. */
+  keyFile: path,
+  /** Where the part is reached from outside: a URL at or below its domain. */
+  baseUrl: z.string(),
+};
+
+const authProviderSchema = z.strictObject({
+  ...providerSettings,
+  databaseFile: path,
+  /** Whether strangers may make accounts. */
+  signUp: z.enum(["open", "closed"]).default("closed"),
+  /** How long access tokens live, at most 900. */
+  tokenLifeSeconds: z.number().int().min(1).max(900).default(900),
+});
+
+const cmsArticleSchema = z.strictObject({
+  ...providerSettings,
+  agentDatabaseFile: path,
+  articleDatabaseFile: path,
+  /** Rotates every Service key by itself. Left out: only when asked to. */
+  rotation: z.strictObject({ everySeconds: z.number().int().min(60) }).optional(),
+});
+
+/** The configuration of one process, which runs one part. Paths are relative to the file's folder. */
+export const processConfigSchema = z
+  .strictObject({
+    /** How to find the other parts; the same settings that the CLI reads. */
+    mesh: clientConfigSchema,
+    log: z
+      .strictObject({ level: z.enum(["trace", "debug", "info", "warn", "error", "fatal", "silent"]).default("info") })
+      .default({ level: "info" }),
+    server: serverSchema,
+    /** How old a part's view of an app may be when it decides something, in seconds. */
+    viewMaxAgeSeconds: z.number().min(0.1).max(10).default(10),
+    /** Where a part remembers which registry keys it trusts. */
+    pinFile: path.optional(),
+    registry: registrySchema.optional(),
+    authProvider: authProviderSchema.optional(),
+    cmsArticle: cmsArticleSchema.optional(),
+  })
+  .superRefine((config, context) => {
+    const parts = [config.registry, config.authProvider, config.cmsArticle].filter((part) => part !== undefined);
+    if (parts.length !== 1) {
+      context.addIssue({ code: "custom", message: "exactly one of registry, authProvider and cmsArticle" });
+    }
+    if (config.server.tls === undefined && !config.mesh.development) {
+      context.addIssue({
+        code: "custom",
+        path: ["server", "tls"],
+        message: "certFile and keyFile, as only a development configuration may serve without TLS",
+      });
+    }
+  });
+
+/** A configuration that was checked. */
+export type ProcessConfig = z.output<typeof processConfigSchema>;
+/** A configuration as it is written. */
+export type ProcessConfigFile = z.input<typeof processConfigSchema>;
+
+/** The policy behind its name in the configuration. */
+export function activationPolicyOf(name: "open" | "code"): ActivationPolicy {
+  return name === "open" ? ActivationPolicy.OPEN : ActivationPolicy.CODE;
+}

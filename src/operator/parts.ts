@@ -1,0 +1,159 @@
+import { create } from "@bufbuild/protobuf";
+import type { ConnectRouter } from "@connectrpc/connect";
+import type { Logger } from "pino";
+import { DirectoryEntrySchema, Party } from "../../gen/omi/directory/v1/directory_pb.ts";
+import { KeyRole } from "../../gen/omi/key/v1/key_pb.ts";
+import { createAuthProvider } from "../auth/auth-provider.ts";
+import { systemClock } from "../core/clock.ts";
+import { besideConfig } from "../core/config.ts";
+import { isAtOrBelow } from "../core/domain.ts";
+import { systemRandom } from "../core/random.ts";
+import { parseUrl } from "../core/url.ts";
+import type { Connections } from "../directory/connections.ts";
+import { createViews } from "../directory/views.ts";
+import { wellKnownRoute } from "../directory/well-known.ts";
+import { createCmsArticle } from "../programs/cms-article/cms-article.ts";
+import { fileCodeSender } from "../registry/activation.ts";
+import { createRegistry } from "../registry/service.ts";
+import type { HttpRoute } from "../rpc/http-routes.ts";
+import { activationPolicyOf, type ProcessConfig } from "./config.ts";
+import { loadKey } from "./key.ts";
+
+/** A part of the mesh, ready to be mounted on a server. */
+export interface Part {
+  /** Its name in logs: `registry`, `auth-provider`, `cms-article`. */
+  readonly name: string;
+  routes(router: ConnectRouter): void;
+  readonly httpRoutes: readonly HttpRoute[];
+  /** Finishes what a crash left unfinished. Call once the server listens, as other parts may call back. */
+  start(): Promise<void>;
+  /** Call after the server has stopped. */
+  stop(): Promise<void>;
+}
+
+interface PartDeps {
+  connections: Connections;
+  logger: Logger;
+  /** The configuration file that paths are relative to. */
+  file: string | undefined;
+}
+
+/** The name of the part that a configuration is for. */
+export function partName(config: ProcessConfig): string {
+  if (config.registry !== undefined) return "registry";
+  return config.authProvider !== undefined ? "auth-provider" : "cms-article";
+}
+
+/** Opens the part that the configuration is for. */
+export async function createPart(config: ProcessConfig, deps: PartDeps): Promise<Part> {
+  if (config.registry !== undefined) return createRegistryPart(config, config.registry, deps);
+  if (config.authProvider !== undefined) return createAuthPart(config, config.authProvider, deps);
+  if (config.cmsArticle !== undefined) return createArticlePart(config, config.cmsArticle, deps);
+  throw new Error("no part configured");
+}
+
+async function createRegistryPart(
+  config: ProcessConfig,
+  settings: NonNullable<ProcessConfig["registry"]>,
+  { connections, logger, file }: PartDeps,
+): Promise<Part> {
+  const { domain, activation } = settings;
+  const registry = await createRegistry({
+    domain,
+    databaseFile: besideConfig(file, settings.databaseFile),
+    keys: settings.keys.map(({ file: keyFile, notBefore, notAfter }) => ({
+      key: loadKey(besideConfig(file, keyFile), KeyRole.REGISTRY),
+      notBefore,
+      notAfter,
+    })),
+    directory: connections.directory,
+    clock: systemClock,
+    random: systemRandom,
+    logger,
+    policy: { ...defined(settings.policy), activationPolicy: activationPolicyOf(activation.policy) },
+    ...(activation.policy === "code" ? { codeSender: fileCodeSender(besideConfig(file, activation.codeFile)) } : {}),
+    allowPlainHttp: connections.allowPlainHttp,
+  });
+  const scheme = config.server.tls === undefined ? "http" : "https";
+  const entry = () =>
+    create(DirectoryEntrySchema, {
+      domain,
+      party: Party.REGISTRY,
+      baseUrl: `${scheme}://${domain}`,
+      registryKeys: registry.keySet(),
+    });
+  return {
+    name: "registry",
+    routes: (router) => registry.routes(router),
+    httpRoutes: [wellKnownRoute(entry)],
+    start: async () => {},
+    stop: async () => registry.close(),
+  };
+}
+
+async function createAuthPart(
+  config: ProcessConfig,
+  settings: NonNullable<ProcessConfig["authProvider"]>,
+  { connections, logger, file }: PartDeps,
+): Promise<Part> {
+  const { registries } = connections;
+  const auth = createAuthProvider({
+    domain: settings.domain,
+    providerKey: loadKey(besideConfig(file, settings.keyFile), KeyRole.PROVIDER),
+    baseUrl: settings.baseUrl,
+    databaseFile: besideConfig(file, settings.databaseFile),
+    registries,
+    views: createViews({ registries, clock: systemClock, maxAgeSeconds: config.viewMaxAgeSeconds }),
+    clock: systemClock,
+    random: systemRandom,
+    logger,
+    signUp: settings.signUp,
+    tokenLifeSeconds: settings.tokenLifeSeconds,
+  });
+  return { name: "auth-provider", ...auth };
+}
+
+async function createArticlePart(
+  config: ProcessConfig,
+  settings: NonNullable<ProcessConfig["cmsArticle"]>,
+  { connections, logger, file }: PartDeps,
+): Promise<Part> {
+  const { registries, allowPlainHttp } = connections;
+  const base = parseUrl(settings.baseUrl, allowPlainHttp);
+  if (base === undefined || !isAtOrBelow(base.host, settings.domain)) {
+    throw new Error(`cmsArticle.baseUrl must be a URL at or below ${settings.domain}`);
+  }
+  const port = new URL(base.url).port;
+  const article = createCmsArticle({
+    provider: {
+      domain: settings.domain,
+      key: loadKey(besideConfig(file, settings.keyFile), KeyRole.PROVIDER),
+      baseUrl: settings.baseUrl,
+    },
+    agentDatabaseFile: besideConfig(file, settings.agentDatabaseFile),
+    articleDatabaseFile: besideConfig(file, settings.articleDatabaseFile),
+    registries,
+    views: createViews({ registries, clock: systemClock, maxAgeSeconds: config.viewMaxAgeSeconds }),
+    clock: systemClock,
+    random: systemRandom,
+    logger,
+    // `_` stands in service IDs but not in host names.
+    endpointUrl: ({ serviceId }) =>
+      `${base.secure ? "https" : "http"}://${serviceId.replaceAll("_", "-")}.${base.host}${port === "" ? "" : `:${port}`}`,
+    ...(settings.rotation === undefined ? {} : { rotation: settings.rotation }),
+  });
+  return {
+    name: "cms-article",
+    routes: (router) => article.routes(router),
+    httpRoutes: article.httpRoutes,
+    start: () => article.start(),
+    stop: () => article.stop(),
+  };
+}
+
+/** Without the settings that were left out, so that defaults stay. */
+function defined<T extends object>(settings: T): { [K in keyof T]?: Exclude<T[K], undefined> } {
+  return Object.fromEntries(Object.entries(settings).filter(([, value]) => value !== undefined)) as {
+    [K in keyof T]?: Exclude<T[K], undefined>;
+  };
+}

@@ -1,0 +1,54 @@
+import { systemClock } from "../core/clock.ts";
+import { besideConfig, loadConfig } from "../core/config.ts";
+import { createLogger } from "../core/log.ts";
+import { systemRandom } from "../core/random.ts";
+import { createConnections } from "../directory/connections.ts";
+import { createPinFile } from "../directory/pin-file.ts";
+import { Readiness } from "../rpc/readiness.ts";
+import { createServer } from "../rpc/server.ts";
+import { processConfigSchema } from "./config.ts";
+import { createPart, partName } from "./parts.ts";
+
+/** Which signals stop a process. */
+const stopSignals = ["SIGINT", "SIGTERM"] as const;
+
+/**
+ * Runs the part that a configuration is for until the process is told to stop (SIGINT, SIGTERM): calls under way are
+ * finished, then the files are closed.
+ *
+ * @throws ConfigError with all mistakes at once, or what the part can't start with
+ */
+export async function serve(file: string | undefined, env: NodeJS.ProcessEnv): Promise<void> {
+  const config = loadConfig(processConfigSchema, { file, env, prefix: "OMI_SERVE_" });
+  const logger = createLogger({ level: config.log.level, component: partName(config) });
+  const connections = createConnections(config.mesh, {
+    clock: systemClock,
+    random: systemRandom,
+    ...(config.pinFile === undefined ? {} : { pinStore: createPinFile(besideConfig(file, config.pinFile)) }),
+  });
+  const part = await createPart(config, { connections, logger, file });
+  const { tls, stopGraceSeconds, ...listen } = config.server;
+  const readiness = new Readiness();
+  const server = createServer({
+    ...listen,
+    limits: Object.fromEntries(Object.entries(listen.limits).filter(([, value]) => value !== undefined)),
+    tls: tls && { certFile: besideConfig(file, tls.certFile), keyFile: besideConfig(file, tls.keyFile) },
+    development: config.mesh.development,
+    routes: (router) => part.routes(router),
+    httpRoutes: part.httpRoutes,
+    logger,
+    readiness,
+  });
+  const stopped = new Promise<string>((resolve) => {
+    for (const signal of stopSignals) process.once(signal, () => resolve(signal));
+  });
+  await server.listen();
+  logger.info({ address: server.address.url }, "listening");
+  await part.start();
+
+  logger.info({ signal: await stopped }, "stopping");
+  await server.close(stopGraceSeconds * 1000);
+  await part.stop();
+  connections.close();
+  logger.info("stopped");
+}
