@@ -45,7 +45,7 @@ export class Contexts {
     const row = this.#get.get(appId, serviceId);
     return (
       row && {
-        context: fromBinary(OperationalContextSchema, row.context),
+        context: fromBinary(OperationalContextSchema, new Uint8Array(row.context)),
         seenAt: row.seen_at,
         delivered: row.delivered === 1,
       }

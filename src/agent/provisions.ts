@@ -106,12 +106,12 @@ export class Provisions {
 
 function provisionOf(row: Row): Provision {
   return {
-    proofId: row.proof_id,
+    proofId: new Uint8Array(row.proof_id),
     appId: row.app_id,
     serviceId: row.service_id,
     serviceType: row.service_type,
-    proof: fromBinary(StatementSchema, row.proof),
-    publicKey: row.public_key,
+    proof: fromBinary(StatementSchema, new Uint8Array(row.proof)),
+    publicKey: new Uint8Array(row.public_key),
     endpointUrl: row.endpoint_url,
     restores: row.restores === 1,
     state: row.state,

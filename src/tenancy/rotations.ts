@@ -83,10 +83,10 @@ export class Rotations {
     const row = this.#pending.get(appId, serviceId);
     return (
       row && {
-        statement: fromBinary(StatementSchema, row.statement),
+        statement: fromBinary(StatementSchema, new Uint8Array(row.statement)),
         gracePeriodSeconds: row.grace_period_seconds,
         immediate: row.immediate === 1,
-        orderId: row.order_id ?? undefined,
+        orderId: row.order_id === null ? undefined : new Uint8Array(row.order_id),
       }
     );
   }
@@ -127,8 +127,8 @@ export class Rotations {
     return {
       state: "done",
       outcome: {
-        publicKey: row.public_key,
-        previousPublicKey: row.previous_public_key,
+        publicKey: new Uint8Array(row.public_key),
+        previousPublicKey: new Uint8Array(row.previous_public_key),
         gracePeriodExpiry: row.grace_period_expiry ?? 0,
       },
     };

@@ -90,12 +90,13 @@ export class ServiceKeys {
   /** The key before the current one, if the registry gave it a grace period, which may have passed. */
   grace(tenant: TenantId): GraceKey | undefined {
     const row = this.#grace.get(tenant.appId, tenant.serviceId);
-    return row && { publicKey: row.public_key, notAfter: row.not_after };
+    return row && { publicKey: new Uint8Array(row.public_key), notAfter: row.not_after };
   }
 
   /** The public half of any tenant's key with this ID. */
   publicKey(keyId: string): Uint8Array | undefined {
-    return this.#byKeyId.get(keyId);
+    const publicKey = this.#byKeyId.get(keyId);
+    return publicKey && new Uint8Array(publicKey);
   }
 
   /** Makes the key that a rotation shall make current. There must be none yet. */

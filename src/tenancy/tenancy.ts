@@ -5,6 +5,7 @@ import type { Clock } from "../core/clock.ts";
 import { type Failpoint, noFailpoints } from "../core/failpoint.ts";
 import type { Random } from "../core/random.ts";
 import type { Registries } from "../directory/registries.ts";
+import { boundedRequests } from "../rpc/bounds.ts";
 import { DEFAULT_WINDOW, type FreshnessWindow } from "../statement/freshness.ts";
 import type { Database } from "../store/database.ts";
 import { Nonces } from "../store/nonces.ts";
@@ -85,10 +86,14 @@ export function createTenancy(options: TenancyOptions): Tenancy {
     rotation,
     termination,
     routes(router) {
-      router.service(TenancyService, {
-        rotateServiceKey: rotateServiceKey(orders, rotation, state),
-        terminateService: terminateService(orders, termination),
-      });
+      router.service(
+        TenancyService,
+        {
+          rotateServiceKey: rotateServiceKey(orders, rotation, state),
+          terminateService: terminateService(orders, termination),
+        },
+        { interceptors: [boundedRequests()] },
+      );
     },
     async resume() {
       await termination.resume();

@@ -147,9 +147,9 @@ function tenantOf(row: Row): Tenant {
       row.termination_id === null
         ? undefined
         : {
-            orderId: row.termination_id,
+            orderId: new Uint8Array(row.termination_id),
             dataHandling: row.data_handling,
-            receipt: row.receipt === null ? undefined : fromBinary(StatementSchema, row.receipt),
+            receipt: row.receipt === null ? undefined : fromBinary(StatementSchema, new Uint8Array(row.receipt)),
           },
   };
 }
