@@ -7,7 +7,7 @@ import { type ClientConfig, plainHosts, privateHosts } from "./client-config.ts"
 import { createDirectory, type Directory } from "./directory.ts";
 import type { PinStore } from "./pin-store.ts";
 import { createRegistries, type Registries } from "./registries.ts";
-import { createTransports, type TransportOf } from "./transports.ts";
+import { createTransports, type Transports } from "./transports.ts";
 
 /** A party's ways to all others. */
 export type Connections = {
@@ -23,7 +23,7 @@ export type Connections = {
   transportFor(domain: string, unavailable: Reason): Promise<Transport>;
   /** Hosts whose URLs may have plain http: for `openRequest` and `checkBounds`. */
   readonly allowPlainHttp: (host: string) => boolean;
-  /** Closes idle connections. */
+  /** Ends what is under way and closes all connections. */
   close(): void;
 };
 
@@ -71,7 +71,7 @@ export function createConnections(config: ClientConfig, deps: ConnectionsDeps): 
     defaultDeadlineMs: deadlineMs,
     ...(pinStore !== undefined && { pinStore }),
   });
-  const transports = new Map<Reason, TransportOf>();
+  const transports = new Map<Reason, Transports>();
 
   return {
     directory,
@@ -80,13 +80,17 @@ export function createConnections(config: ClientConfig, deps: ConnectionsDeps): 
     allowPlainHttp,
     async transportFor(domain, unavailable) {
       const entry = await directory.lookup(domain);
-      let transportOf = transports.get(unavailable);
-      if (transportOf === undefined) {
-        transportOf = createTransports({ dialer, unavailable, timeoutMs: deadlineMs });
-        transports.set(unavailable, transportOf);
+      let found = transports.get(unavailable);
+      if (found === undefined) {
+        found = createTransports({ dialer, unavailable, timeoutMs: deadlineMs });
+        transports.set(unavailable, found);
       }
-      return transportOf(entry);
+      return found.transportOf(entry);
     },
-    close: () => dialer.close(),
+    close() {
+      registries.close();
+      for (const transport of transports.values()) transport.close();
+      dialer.close();
+    },
   };
 }

@@ -19,6 +19,8 @@ export interface Registries {
   forApp(appId: string): RegistryClient;
   /** The registry of a domain; whether it is one shows when it is called. */
   forDomain(domain: string): RegistryClient;
+  /** Ends what is under way and closes the connections. */
+  close(): void;
 }
 
 /** What {@link createRegistries} needs. */
@@ -45,7 +47,7 @@ const MAX_CLIENTS = 1000;
 export function createRegistries(options: RegistriesOptions): Registries {
   const { directory, dialer, clock, random, pinStore = createMemoryPinStore(), defaultDeadlineMs } = options;
   const deadlineMs = defaultDeadlineMs ?? DEFAULT_DEADLINE_MS;
-  const transportOf = createTransports({
+  const { transportOf, close } = createTransports({
     dialer,
     unavailable: Reason.REGISTRY_UNAVAILABLE,
     timeoutMs: deadlineMs,
@@ -64,6 +66,7 @@ export function createRegistries(options: RegistriesOptions): Registries {
 
   return {
     forDomain,
+    close,
     forApp(appId) {
       const domain = parseAppId(appId)?.registryDomain;
       if (domain === undefined) {

@@ -73,7 +73,10 @@ export class RegistryConnection {
   failure(error: unknown): Refusal {
     const refusal = refusalFrom(error, Reason.REGISTRY_UNAVAILABLE);
     if (refusal instanceof RemoteRefusal) return refusal;
-    if (refusal.reason === Reason.ANSWER_INVALID) return answerInvalid(this.domain, "", refusal.message, error);
+    if (refusal.reason === Reason.ANSWER_INVALID) {
+      const checked = refusal.metadata.domain === this.domain;
+      return checked ? refusal : answerInvalid(this.domain, "", refusal.message, error);
+    }
     return this.#unavailable(error);
   }
 

@@ -122,7 +122,9 @@ export class RegistryEvents {
     const watched = new Set(apps.map(({ appId }) => appId));
     const transport = await this.#connection.transport();
     const request = { apps: apps.map(({ appId, sequence }) => ({ appId, sequence })), afterLogIndex };
-    const options = { signal, ...(onOpen === undefined ? {} : { onHeader: () => onOpen() }) };
+    const left = new AbortController();
+    const either = AbortSignal.any([signal, left.signal]);
+    const options = { signal: either, ...(onOpen === undefined ? {} : { onHeader: () => onOpen() }) };
     try {
       for await (const response of createClient(EventService, transport).watch(request, options)) {
         const item = await this.#watchItem(response);
@@ -135,6 +137,9 @@ export class RegistryEvents {
     } catch (error) {
       if (signal.aborted) return;
       throw this.#connection.failure(error);
+    } finally {
+      // The stream ends when its signal aborts, and only then: also if the listener left its loop.
+      left.abort();
     }
     if (!signal.aborted) throw this.#connection.failure(new Error("the registry ended the stream"));
   }

@@ -1,23 +1,37 @@
 import type { Transport } from "@connectrpc/connect";
 import type { DirectoryEntry } from "../../gen/omi/directory/v1/directory_pb.ts";
-import { createTransport, type TransportOptions } from "../rpc/client.ts";
-import { LruCache } from "../statement/lru-cache.ts";
+import { type ClosableTransport, createTransport, type TransportOptions } from "../rpc/client.ts";
 
 /** Gives the way to the server of a directory entry. */
 export type TransportOf = (entry: DirectoryEntry) => Transport;
 
-// Servers with a transport at hand. One that falls out closes its connection by itself when it is idle.
-const CACHE_SIZE = 256;
+/** The ways to servers, one for each. */
+export type Transports = {
+  readonly transportOf: TransportOf;
+  /** Ends what is under way and closes the connections. */
+  close(): void;
+};
 
-/** Makes transports, one for each server. */
-export function createTransports(options: Omit<TransportOptions, "baseUrl">): TransportOf {
-  const transports = new LruCache<string, Transport>(CACHE_SIZE);
-  return ({ baseUrl }) => {
-    let transport = transports.get(baseUrl);
-    if (transport === undefined) {
-      transport = createTransport({ ...options, baseUrl });
-      transports.set(baseUrl, transport);
-    }
-    return transport;
+// Servers with a transport at hand. One that falls out closes its connection by itself when it has been idle for a while.
+const MAX_TRANSPORTS = 256;
+
+/** Makes transports as they are asked for. */
+export function createTransports(options: Omit<TransportOptions, "baseUrl">): Transports {
+  const transports = new Map<string, ClosableTransport>();
+  return {
+    transportOf({ baseUrl }) {
+      let transport = transports.get(baseUrl);
+      if (transport === undefined) {
+        transport = createTransport({ ...options, baseUrl });
+        const [oldest] = transports.keys();
+        if (oldest !== undefined && transports.size >= MAX_TRANSPORTS) transports.delete(oldest);
+        transports.set(baseUrl, transport);
+      }
+      return transport;
+    },
+    close() {
+      for (const transport of transports.values()) transport.close();
+      transports.clear();
+    },
   };
 }

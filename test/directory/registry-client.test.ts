@@ -3,6 +3,7 @@ import { createClient, type ServiceImpl } from "@connectrpc/connect";
 import { createConnectTransport } from "@connectrpc/connect-node";
 import { describe, expect, test } from "vitest";
 import { Party } from "../../gen/omi/directory/v1/directory_pb.ts";
+import { EventSchema } from "../../gen/omi/event/v1/event_pb.ts";
 import { EventService } from "../../gen/omi/event/v1/event_service_pb.ts";
 import { KeyAlgorithm } from "../../gen/omi/key/v1/key_pb.ts";
 import { type App, AppAnswerSchema } from "../../gen/omi/registry/v1/app_pb.ts";
@@ -299,6 +300,27 @@ describe("an answer is not believed", () => {
     });
     expect((await refusalOf(client.readLog())).metadata.field).toBe("entries[1].hash");
     expect((await refusalOf(client.listEvents(app.appId, 0n))).metadata.field).toBe("events[0].sequence");
+  });
+});
+
+test("an event by another key ends the listening", async () => {
+  const { registry, app } = await start();
+  const abort = new AbortController();
+  const client = await startMiddleman(registry, {
+    events: {
+      watch: async function* () {
+        const { events } = await registry.events.listEvents({ appId: app.appId });
+        const { message } = openAnswer(EventSchema, present(events[0]));
+        yield {
+          event: signStatement(EventSchema, message as MessageInitShape<typeof EventSchema>, testKey("stranger")),
+        };
+      },
+    },
+  });
+  const listening = client.watch({ signal: abort.signal })[Symbol.asyncIterator]().next();
+  expect(await refusalOf(listening)).toMatchObject({
+    reason: Reason.ANSWER_INVALID,
+    metadata: { field: "event.header.signer" },
   });
 });
 
