@@ -12,16 +12,16 @@ export type TransportOptions = {
   /** The Reason when the party cannot be reached or does not answer in time, e.g. REGISTRY_UNAVAILABLE. */
   readonly unavailable: Reason;
   /** `2` if absent. */
-  readonly httpVersion?: "1.1" | "2";
+  readonly httpVersion?: "1.1" | "2" | undefined;
   /** False for JSON; true if absent. */
-  readonly useBinaryFormat?: boolean;
+  readonly useBinaryFormat?: boolean | undefined;
   /** True to call RPCs without side effects with GET, which caches understand. */
-  readonly useHttpGet?: boolean;
+  readonly useHttpGet?: boolean | undefined;
   /** Deadline of a unary call that names none, in milliseconds; 10,000 if absent. Streams have none by themselves. */
-  readonly timeoutMs?: number;
+  readonly timeoutMs?: number | undefined;
   /** Greatest size of an answer's message, in bytes; 1 MiB if absent. */
-  readonly readMaxBytes?: number;
-  readonly interceptors?: Interceptor[];
+  readonly readMaxBytes?: number | undefined;
+  readonly interceptors?: Interceptor[] | undefined;
 };
 
 /** A transport whose calls fail with a Refusal. */

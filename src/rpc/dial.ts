@@ -11,18 +11,18 @@ import { isPublicAddress } from "./public-address.ts";
 /** How connections to other parties are made. */
 export type DialerOptions = {
   /** Addresses of hosts that DNS does not know, or not like this. */
-  readonly hosts?: HostsTable;
+  readonly hosts?: HostsTable | undefined;
   /** Hosts that may be on a private network, and on another port than 443. */
-  readonly allowPrivate?: (host: string) => boolean;
+  readonly allowPrivate?: ((host: string) => boolean) | undefined;
   /** Hosts that may be called without TLS, and on another port than 443. */
-  readonly allowPlain?: (host: string) => boolean;
+  readonly allowPlain?: ((host: string) => boolean) | undefined;
   /** Certificates (PEM) of the authorities to trust instead of Node's. */
-  readonly ca?: string | Buffer;
+  readonly ca?: string | Buffer | undefined;
   /** All addresses of a name; the operating system's resolver if absent. */
-  readonly lookup?: (host: string) => Promise<readonly Address[]>;
+  readonly lookup?: ((host: string) => Promise<readonly Address[]>) | undefined;
   /** Time for DNS, TCP and TLS together, in milliseconds; 5,000 if absent. */
-  readonly connectTimeoutMs?: number;
-  readonly clock?: Clock;
+  readonly connectTimeoutMs?: number | undefined;
+  readonly clock?: Clock | undefined;
 };
 
 type Address = { readonly address: string; readonly family: number };
@@ -99,7 +99,8 @@ export function createDialer(options: DialerOptions): Dialer {
     const socket = secure
       ? tls.connect({ ...to, ALPNProtocols, servername: net.isIP(host) === 0 ? host : "", ...(ca && { ca }) })
       : net.connect(to);
-    const cancel = clock.setTimer(connectTimeoutMs, () => socket.destroy(new Error(`connecting to ${host} timed out`)));
+    const timedOut = Object.assign(new Error(`connecting to ${host} timed out`), { code: "ETIMEDOUT" });
+    const cancel = clock.setTimer(connectTimeoutMs, () => socket.destroy(timedOut));
     socket.once(secure ? "secureConnect" : "connect", cancel).once("close", cancel);
     return socket;
   }

@@ -13,10 +13,10 @@ export type FetchOptions = {
   /** The Reason when the document cannot be had, e.g. PROVIDER_UNKNOWN. */
   readonly unavailable: Reason;
   /** Greatest size in bytes; 64 KiB if absent. */
-  readonly maxBytes?: number;
+  readonly maxBytes?: number | undefined;
   /** Time for everything together, in milliseconds; 5,000 if absent. */
-  readonly timeoutMs?: number;
-  readonly clock?: Clock;
+  readonly timeoutMs?: number | undefined;
+  readonly clock?: Clock | undefined;
 };
 
 /**

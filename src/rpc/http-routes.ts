@@ -1,9 +1,12 @@
-import { Code } from "@connectrpc/connect";
-import { codeToHttpStatus, errorToJsonBytes } from "@connectrpc/connect/protocol-connect";
-import { Reason, Refusal } from "../core/refusal.ts";
+import { orAborted } from "./abort.ts";
+import { readAll, readBody } from "./body.ts";
 import type { RequestContext } from "./context.ts";
-import { connectErrorOf } from "./errors.ts";
-import type { NodeServerResponse } from "./node-http.ts";
+import type { Exchange } from "./exchange.ts";
+import { type HttpResponse, refuse, writeResponse } from "./http-response.ts";
+import type { NodeServerRequest } from "./node-http.ts";
+import { refusalOfHandler } from "./outcome.ts";
+
+export type { HttpResponse };
 
 /** A document or endpoint that is plain HTTP, such as `/.well-known/omi` or a JWKS. */
 export type HttpRoute = {
@@ -25,15 +28,6 @@ export type HttpRequest = {
   readonly context: RequestContext;
 };
 
-/** The answer of an {@link HttpRoute}. */
-export type HttpResponse = {
-  /** 200 if absent. */
-  readonly status?: number;
-  /** `content-type` among them; `content-length` is added. */
-  readonly headers: Readonly<Record<string, string>>;
-  readonly body: string | Uint8Array;
-};
-
 /** The route of a request, or undefined. */
 export function findRoute(
   routes: readonly HttpRoute[],
@@ -48,36 +42,30 @@ function matches(pattern: string, path: string): boolean {
   return pattern.endsWith("*") ? path.startsWith(pattern.slice(0, -1)) : path === pattern;
 }
 
-/** Reads a small body. Throws TOO_LARGE beyond `maxBytes`. */
-export async function readAll(
-  body: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
-  maxBytes: number,
-): Promise<Uint8Array> {
-  const chunks: Uint8Array[] = [];
-  let length = 0;
-  for await (const chunk of body) {
-    length += chunk.length;
-    if (length > maxBytes)
-      throw new Refusal(Reason.TOO_LARGE, "body too large", { metadata: { limit: `${maxBytes}` } });
-    chunks.push(chunk);
-  }
-  return Buffer.concat(chunks);
-}
-
-/** Writes an answer; to HEAD, Node leaves the body out. */
-export function writeResponse(response: NodeServerResponse, { status = 200, headers, body }: HttpResponse): void {
-  const bytes = Buffer.from(body as Uint8Array);
-  response.writeHead(status, { ...headers, "content-length": bytes.length });
-  response.end(bytes);
-}
-
-/** A refusal as the JSON of a Connect error, with the HTTP status that belongs to it. */
-export function httpRefusal(refusal: Refusal): Required<HttpResponse> {
-  const error = connectErrorOf(refusal);
-  return {
-    // Connect says 501 for a path that is no RPC; for what is no RPC at all, 404 is meant.
-    status: error.code === Code.Unimplemented ? 404 : codeToHttpStatus(error.code),
-    headers: { "content-type": "application/json" },
-    body: errorToJsonBytes(error, undefined),
+/** Has a route answer a request, within the time that `arriving` leaves for all of it. */
+export function answerRoute(route: HttpRoute, exchange: Exchange, maxMessageBytes: number): void {
+  const { request, response, call, arriving: signal } = exchange;
+  const answer = async () => {
+    if (call.refuseWith !== undefined) throw call.refuseWith;
+    const body = route.method === "POST" ? readBody(request, signal) : [];
+    return route.handler({
+      path: call.method,
+      query: new URLSearchParams(request.url?.split("?", 2)[1]),
+      header: headerOf(request),
+      body: await readAll(body, maxMessageBytes),
+      context: { requestId: call.requestId, peer: call.peer, log: call.log, signal },
+    });
   };
+  orAborted(answer(), signal)
+    .then((found) => writeResponse(response, found))
+    .catch((error: unknown) => refuse(call, refusalOfHandler(error, call, signal), response))
+    .catch((error: unknown) => call.log.debug({ err: error, method: call.method }, "the caller is gone"));
+}
+
+function headerOf(request: NodeServerRequest): Headers {
+  const header = new Headers();
+  for (const [name, value] of Object.entries(request.headers)) {
+    if (value !== undefined && !name.startsWith(":")) header.set(name, String(value));
+  }
+  return header;
 }

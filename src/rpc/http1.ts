@@ -2,7 +2,7 @@ import http from "node:http";
 import type { Duplex } from "node:stream";
 import { Reason, Refusal } from "../core/refusal.ts";
 import type { Dispatch } from "./dispatch.ts";
-import { httpRefusal } from "./http-routes.ts";
+import { httpRefusal } from "./http-response.ts";
 import type { Limits } from "./limits.ts";
 
 const CHECK_INTERVAL_MS = 5_000;

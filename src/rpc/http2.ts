@@ -22,7 +22,8 @@ export function createHttp2(dispatch: Dispatch, limits: Limits): Http2 {
     const open = { streams: 0 };
     sessions.set(session, open);
     session.once("close", () => sessions.delete(session));
-    session.setTimeout(limits.idleTimeoutMs, () => {
+    session.setTimeout(limits.idleTimeoutMs);
+    session.on("timeout", () => {
       if (open.streams === 0) session.close();
     });
   });

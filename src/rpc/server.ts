@@ -24,20 +24,20 @@ export type ServerOptions = {
   /** Required unless `development`. */
   readonly tls?: TlsFiles | undefined;
   /** Allows to serve without TLS. */
-  readonly development?: boolean;
+  readonly development?: boolean | undefined;
   /** Without it, no web page may call. */
   readonly cors?: CorsOptions | undefined;
   /** Limits that differ from {@link defaultLimits}. */
-  readonly limits?: Partial<Limits>;
+  readonly limits?: Partial<Limits> | undefined;
   /** Registers the RPCs, each service with interceptors of its own if it needs some. Health and reflection are added. */
   readonly routes: (router: ConnectRouter) => void;
   /** Documents beside the RPCs. */
-  readonly httpRoutes?: readonly HttpRoute[];
+  readonly httpRoutes?: readonly HttpRoute[] | undefined;
   readonly logger: Logger;
-  readonly clock?: Clock;
-  readonly random?: Random;
+  readonly clock?: Clock | undefined;
+  readonly random?: Random | undefined;
   /** What health tells; the server sets it to not ready when it stops. */
-  readonly readiness?: Readiness;
+  readonly readiness?: Readiness | undefined;
 };
 
 /** One port for Connect, gRPC and gRPC-Web over HTTP/1.1 and HTTP/2. */

@@ -7,7 +7,7 @@ import { createTransport } from "../../src/rpc/client.ts";
 import { createDialer, type DialerOptions } from "../../src/rpc/dial.ts";
 import { isPublicAddress } from "../../src/rpc/public-address.ts";
 import { EchoService } from "./support/echo.ts";
-import { refusalOf } from "./support/outcomes.ts";
+import { never, refusalOf } from "./support/outcomes.ts";
 import { cleanUp, start, tls } from "./support/start.ts";
 
 const HTTP_VERSIONS = ["1.1", "2"] as const;
@@ -110,6 +110,11 @@ describe.each(HTTP_VERSIONS)("the dialler, for HTTP/%s", (httpVersion) => {
     expect((await refusalOf(call(`http://b.internal:${port}`, options, httpVersion))).reason).toBe(
       Reason.ADDRESS_NOT_ALLOWED,
     );
+  });
+
+  test("gives up on a connection that takes too long", async () => {
+    const options = { lookup: () => new Promise<never>(never), connectTimeoutMs: 20 };
+    expect((await refusalOf(call("https://registry.test", options, httpVersion))).reason).toBe(unavailable);
   });
 
   test("says that a name without address is unavailable", async () => {

@@ -56,10 +56,30 @@ describe("connections", () => {
     expect(await connectRaw(port).closed).toBe("");
   });
 
-  test("are closed when they are idle, in HTTP/2", async () => {
-    const { url } = await start({}, { limits: { idleTimeoutMs: 20 } });
+  test("are closed when they are idle, in HTTP/2, but not under a silent stream", async () => {
+    let release = never;
+    const quiet = new Promise<void>((resolve) => {
+      release = resolve;
+    });
+    const { url } = await start(
+      {
+        async echo() {
+          await quiet;
+          return { value: "late" };
+        },
+      },
+      { limits: { idleTimeoutMs: 20 } },
+    );
     const session = http2.connect(url);
-    await once(session, "close");
+    const closed = once(session, "close");
+    const stream = session.request({ ":method": "POST", ":path": ECHO, "content-type": "application/json" });
+    stream.end('"a"');
+    await new Promise((resolve) => setTimeout(resolve, 60));
+    release();
+    const [headers] = await once(stream, "response");
+    expect(headers[":status"]).toBe(200);
+    stream.resume();
+    await closed;
   });
 
   test("survive a peer that resets them", async () => {

@@ -1,0 +1,47 @@
+import { createContextValues } from "@connectrpc/connect";
+import type { UniversalHandler, UniversalServerRequest, UniversalServerResponse } from "@connectrpc/connect/protocol";
+import { universalRequestFromNodeRequest, universalResponseToNodeResponse } from "@connectrpc/connect-node";
+import { Reason, Refusal } from "../core/refusal.ts";
+import { readBody } from "./body.ts";
+import { callKey } from "./context.ts";
+import { boundDeadline } from "./deadline.ts";
+import type { Exchange } from "./exchange.ts";
+import { refuse } from "./http-response.ts";
+import { refusalOfHandler } from "./outcome.ts";
+
+/** Has connect answer a request, within the server's deadline if the RPC is unary. */
+export function answerRpc(handler: UniversalHandler, exchange: Exchange, maxDeadlineMs: number): void {
+  const { request, response, call, arriving } = exchange;
+  let universal: UniversalServerRequest;
+  try {
+    const values = createContextValues().set(callKey, call);
+    universal = universalRequestFromNodeRequest(request, response, undefined, values);
+  } catch {
+    refuse(call, new Refusal(Reason.MALFORMED, "the request's address or headers are malformed"), response);
+    return;
+  }
+  const { methodKind } = handler.method;
+  if (methodKind === "unary") boundDeadline(universal.header, maxDeadlineMs);
+  const oneMessage = methodKind === "unary" || methodKind === "server_streaming";
+  const body = readBody(request, oneMessage ? arriving : universal.signal);
+  handler({ ...universal, body })
+    .then((answer) =>
+      answer.body === undefined ? refuseBare(answer, exchange) : universalResponseToNodeResponse(answer, response),
+    )
+    .catch((error: unknown) => {
+      if (!response.headersSent) refuse(call, refusalOfHandler(error, call, universal.signal), response);
+      else call.log.debug({ err: error, method: call.method }, "the caller left before the answer's end");
+    });
+}
+
+// connect answers with a mere status where a request does not fit to the RPC's kind.
+function refuseBare({ status, header }: UniversalServerResponse, { call, response }: Exchange): void {
+  const refusal =
+    status === 415
+      ? new Refusal(Reason.MALFORMED, "the content type is none of Connect, gRPC and gRPC-Web for this RPC")
+      : status === 405
+        ? new Refusal(Reason.UNIMPLEMENTED, "this RPC is not called with this HTTP method")
+        : new Refusal(Reason.UNIMPLEMENTED, "this RPC needs HTTP/2");
+  const headers = { ...Object.fromEntries(header ?? []), "content-type": "application/json" };
+  refuse(call, refusal, response, { status, headers });
+}
