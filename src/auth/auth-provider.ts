@@ -4,7 +4,12 @@ import type { Logger } from "pino";
 import { DataHandling } from "../../gen/omi/agent/v1/agent_pb.ts";
 import { TenancyService } from "../../gen/omi/agent/v1/agent_service_pb.ts";
 import { AuthProviderService, UserService } from "../../gen/omi/auth/v1/auth_service_pb.ts";
-import { DirectoryEntrySchema, Party } from "../../gen/omi/directory/v1/directory_pb.ts";
+import {
+  DirectoryEntrySchema,
+  type DirectoryKey,
+  DirectoryKeySchema,
+  Party,
+} from "../../gen/omi/directory/v1/directory_pb.ts";
 import { KeyAlgorithm } from "../../gen/omi/key/v1/key_pb.ts";
 import type { Clock } from "../core/clock.ts";
 import { type Failpoint, noFailpoints } from "../core/failpoint.ts";
@@ -44,8 +49,10 @@ import { Users } from "./users.ts";
 export type AuthProviderOptions = {
   /** Its domain, e.g. `auth.example`. */
   readonly domain: string;
-  /** Signs its answers; published in its directory entry. */
+  /** Signs its answers. */
   readonly providerKey: SigningKey;
+  /** All Provider keys that the domain publishes. The one that signs, without end, if left out. */
+  readonly publishedKeys?: readonly DirectoryKey[];
   /** Where its server is reached from outside: a URL at or below its domain. */
   readonly baseUrl: string;
   /** Its SQLite file, which holds private keys; `:memory:` for none. */
@@ -98,6 +105,8 @@ export function createAuthProvider(options: AuthProviderOptions): AuthProvider {
   const { domain, providerKey, registries, clock, random, logger, failpoint = noFailpoints } = options;
   const issuer = createIssuer(options.baseUrl, domain);
   const db = openDatabase(options.databaseFile, authMigrations);
+  // What is deleted is overwritten, not only unlinked: wiped data must not stay in the file.
+  db.pragma("secure_delete = ON");
   const writes = new WriteQueue(db, { failpoint });
   const pairs = new KeyPairs(db, random);
   const users = new Users(db, random);
@@ -112,13 +121,16 @@ export function createAuthProvider(options: AuthProviderOptions): AuthProvider {
     random,
     logger,
     failpoint,
-    onTerminate: ({ appId }, dataHandling) =>
-      writes.run("termination.data", () => {
+    async onTerminate({ appId }, dataHandling) {
+      await writes.run("termination.data", () => {
         // Either way nothing is served any more: without keys no token is issued, without sessions none is refreshed.
         pairs.removeAll(appId);
         sessions.endAll(appId);
         if (dataHandling === DataHandling.WIPE) users.removeAll(appId);
-      }),
+      });
+      // Nor must it stay in the write-ahead log.
+      db.pragma("wal_checkpoint(TRUNCATE)");
+    },
   });
   const core: AuthCore = {
     clock,
@@ -135,11 +147,12 @@ export function createAuthProvider(options: AuthProviderOptions): AuthProvider {
     tokens: new TokenIssuer({ issuer, pairs, views, clock, random, tokenLifeSeconds: options.tokenLifeSeconds }),
     signUp: options.signUp,
   };
+  const ownKey = create(DirectoryKeySchema, { publicKey: providerKey.publicKey, algorithm: KeyAlgorithm.ED25519 });
   const entry = create(DirectoryEntrySchema, {
     domain,
     party: Party.AUTH_PROVIDER,
     baseUrl: options.baseUrl,
-    keys: [{ publicKey: providerKey.publicKey, algorithm: KeyAlgorithm.ED25519 }],
+    keys: [...(options.publishedKeys ?? [ownKey])],
   });
   return {
     routes: (router) => registerRoutes(core, router),
