@@ -34,7 +34,7 @@ type Row = {
 
 const columns = "number, app_id, auth_key_id, auth_public_key, config_epoch, in_use";
 
-// Making a key object of a seed costs more than signing a token with it.
+// An app signs many tokens with one key, and importing it each time would be wasted.
 const SECRETS_KEPT = 1000;
 
 /** The keys that were made for apps. Methods that change the table belong into a job of the write queue. */
