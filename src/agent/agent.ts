@@ -58,7 +58,7 @@ export type AgentOptions = {
   readonly logger: Logger;
   /** The service types on offer. */
   readonly serviceTypes: readonly string[];
-  /** Where the service answers a tenant's users: a URL at or below the provider's domain. */
+  /** Where the service answers a tenant's users: a URL at or below the provider's domain. (`_` is for service IDs, not for hosts.) */
   readonly endpointUrl: (tenant: TenantId) => string;
   readonly hooks: AgentHooks;
   /** How the provider can handle a terminated tenant's data. Both ways if left out. */

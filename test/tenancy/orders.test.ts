@@ -123,6 +123,11 @@ const cases: Case[] = [
     outcome: "REGISTRY_UNAVAILABLE",
   },
   {
+    name: "about an app of another registry than the one that answers",
+    order: (mesh, rpc) => orderOf(mesh, rpc, { appId: "test.other-registry.nobody.shop.abcdef" }),
+    outcome: "REGISTRY_MISMATCH",
+  },
+  {
     name: "about a service that is no tenant",
     order: (mesh, rpc) => orderOf(mesh, rpc, { serviceId: "another-one" }),
     outcome: "TENANT_UNKNOWN",

@@ -42,18 +42,26 @@ export const logger = pino({ level: process.env.LOG_LEVEL ?? "silent" });
 /** Where nobody listens. */
 export const NOWHERE = "http://127.0.0.1:9";
 
-/** The way to a registry; one for each URL. Gone when the test is. */
+/** A domain whose directory entry leads to the registry of the tests, which isn't it. */
+export const otherRegistryDomain = "other-registry.test";
+
+/** The way to a registry, or to where `url` says it is. Gone when the test is. */
 export function wayTo(registry: RunningRegistry, url = registry.url): Registries {
   const { clock } = registry;
-  const entry = create(DirectoryEntrySchema, {
-    domain: registryDomain,
-    party: Party.REGISTRY,
-    baseUrl: `http://${registryDomain}`,
-    keys: [{ publicKey: registry.key.publicKey, algorithm: KeyAlgorithm.ED25519 }],
-  });
-  const dialer = createDialer({ hosts: { [registryDomain]: new URL(url).host }, allowPlain: () => true });
+  const domains = [registryDomain, otherRegistryDomain];
+  const entries = domains.map((domain) =>
+    create(DirectoryEntrySchema, {
+      domain,
+      party: Party.REGISTRY,
+      baseUrl: `http://${domain}`,
+      keys: [{ publicKey: registry.key.publicKey, algorithm: KeyAlgorithm.ED25519 }],
+    }),
+  );
+  const { host } = new URL(url);
+  const hosts = Object.fromEntries(domains.map((domain) => [domain, host]));
+  const dialer = createDialer({ hosts, allowPlain: () => true });
   onTestFinished(() => dialer.close());
-  const directory = createDirectory({ entries: [entry], dialer, clock, allowedDomains: [] });
+  const directory = createDirectory({ entries, dialer, clock, allowedDomains: [] });
   return createRegistries({ directory, dialer, clock, random: testBytes });
 }
 
