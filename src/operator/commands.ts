@@ -1,7 +1,7 @@
 import { systemRandom } from "../core/random.ts";
-import { openDatabase } from "../store/database.ts";
 import { registryMigrations } from "../registry/migrations.ts";
 import { type RebuildReport, rebuild } from "../registry/rebuild.ts";
+import { openDatabase } from "../store/database.ts";
 import { type Mesh, meshSize, prepareMesh } from "./mesh.ts";
 import { type RunningMesh, startMesh } from "./processes.ts";
 

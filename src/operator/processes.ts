@@ -8,7 +8,7 @@ import { createConnectTransport } from "@connectrpc/connect-node";
 import { Health, HealthCheckResponse_ServingStatus } from "../../gen/health/v1/health_pb.ts";
 import type { Mesh, MeshMember } from "./mesh.ts";
 
-const launcher = fileURLToPath(new URL("../omi.js", import.meta.url));
+const launcher = process.env.OMI_TMP_LAUNCH ?? fileURLToPath(new URL("../omi.js", import.meta.url));
 
 /** How long a process may take until it serves, in milliseconds. */
 const startTimeoutMs = 20_000;

@@ -1,0 +1,114 @@
+import { existsSync } from "node:fs";
+import { resolve } from "node:path";
+import { type Command, InvalidArgumentError } from "commander";
+import { playDemo } from "../demo/demo.ts";
+import { rebuildRegistry, startPersistentMesh } from "./commands.ts";
+import type { RunningMesh } from "./processes.ts";
+import { serve } from "./serve.ts";
+
+const defaultFolder = "data";
+const defaultPort = 7100;
+
+/** Adds the commands of those who run parts: `serve`, `start`, `demo` and `registry rebuild`. */
+export function addOperatorCommands(program: Command): void {
+  program
+    .command("serve")
+    .description("run one part of the mesh until told to stop (SIGINT, SIGTERM)")
+    .requiredOption("--config <file>", "the part's configuration, JSON")
+    .addHelpText(
+      "after",
+      `
+Settings can also come from the environment: OMI_SERVE_SERVER__PORT=7200 sets server.port.
+
+Example:
+  $ npx omi serve --config data/registry/config.json`,
+    )
+    .action(({ config }: { config: string }) => serve(config, process.env));
+
+  program
+    .command("start")
+    .description("run a development mesh on this machine that keeps its data")
+    .option("--data <folder>", "where keys, configurations and data are", defaultFolder)
+    .option("--port <number>", "the first of four ports", parsePort, defaultPort)
+    .addHelpText("after", "\nExample:\n  $ npx omi start --data ./data --port 7100")
+    .action(({ data, port }: { data: string; port: number }) => start(data, port));
+
+  program
+    .command("demo")
+    .description("play the four workflows on separate processes with temporary data")
+    .addHelpText(
+      "after",
+      "\nExits with 0 only if every outcome, refusals included, is as expected.\n\nExample:\n  $ npx omi demo",
+    )
+    .action(async () => {
+      if (!(await playDemo(print))) process.exitCode = 1;
+    });
+
+  program
+    .command("registry")
+    .description("maintain a registry's database")
+    .command("rebuild")
+    .description("recreate all tables of a stopped registry from its log, and compare")
+    .requiredOption("--database <file>", "the registry's SQLite file")
+    .option("--json", "print the report as JSON")
+    .addHelpText(
+      "after",
+      `
+Exits with 4 if the tables differ from what the log says; they are then as the log says.
+
+Example:
+  $ npx omi registry rebuild --database data/registry/registry.db`,
+    )
+    .action(({ database, json }: { database: string; json?: boolean }) => {
+      if (!existsSync(database)) throw new Error(`${database} does not exist`);
+      const report = rebuildRegistry(database, (entries) => {
+        if (json !== true && process.stderr.isTTY) process.stderr.write(`\r${entries} entries`);
+      });
+      print(json === true ? JSON.stringify(report) : describeReport(report));
+      if (!report.equal) process.exitCode = 4;
+    });
+}
+
+async function start(folder: string, port: number): Promise<void> {
+  const mesh = await startPersistentMesh(resolve(folder), port);
+  print(describeMesh(mesh, folder));
+  const signal = new Promise<undefined>((resolve) => {
+    for (const name of ["SIGINT", "SIGTERM"] as const) process.once(name, () => resolve(undefined));
+  });
+  const ended = await Promise.race([signal, mesh.firstExit]);
+  if (ended !== undefined) print(`${ended.name} has ended by itself; see ${ended.logFile}`);
+  print("stopping");
+  await mesh.stop();
+  if (ended !== undefined) process.exitCode = 1;
+}
+
+function describeMesh({ running }: RunningMesh, folder: string): string {
+  const parts = running.map(
+    ({ name, domain, port, logFile }) =>
+      `  ${name.padEnd(14)} ${domain.padEnd(18)} http://127.0.0.1:${port}   log ${logFile}`,
+  );
+  return `The mesh runs; its data is in ${folder}. Stop it with Ctrl+C.
+
+${parts.join("\n")}
+
+Next, in another terminal:
+  npx omi keygen --role master --out master.json
+  export OMI_KEY=master.json
+  npx omi namespace claim alice --registry omi-registry.test
+  npx omi app register --registry omi-registry.test --namespace alice --slug shop --name "My shop"
+  npx omi --help`;
+}
+
+function describeReport({ entries, equal, after }: { entries: number; equal: boolean; after: string }): string {
+  return `${entries} entries applied; the tables ${equal ? "are as they were" : "DIFFERED and are now as the log says"}. Digest ${after}`;
+}
+
+function parsePort(text: string): number {
+  const port = Number(text);
+  if (Number.isInteger(port) && port >= 1 && port <= 65_530) return port;
+  throw new InvalidArgumentError("a port from 1 to 65530");
+}
+
+function print(line: string): void {
+  process.stdout.write(`${line}\n`);
+}
