@@ -36,7 +36,7 @@ import type { AgentHooks } from "./hooks.ts";
 import { agentMigration } from "./migration.ts";
 import { Provisioning } from "./provisioning.ts";
 import { Provisions } from "./provisions.ts";
-import { repeat } from "./repeat.ts";
+import { type Repeated, repeat } from "./repeat.ts";
 import { type RotationSchedule, rotateDueKeys } from "./rotation-schedule.ts";
 import { provisionService } from "./rpc/provision-service.ts";
 
@@ -153,7 +153,14 @@ export function createAgent(options: AgentOptions): Agent {
     if (options.rotation !== undefined) await rotateDueKeys(tenancy, views, options.rotation);
   }
 
-  let stopMaintenance = async () => {};
+  let starting: Promise<void> | undefined;
+  let maintenance: Repeated | undefined;
+  let stopping = false;
+
+  async function begin(): Promise<void> {
+    await maintain();
+    if (!stopping) maintenance = repeat(maintain, { everyMs: MAINTENANCE_MS, clock, random });
+  }
 
   return {
     routes(router) {
@@ -165,13 +172,14 @@ export function createAgent(options: AgentOptions): Agent {
       );
     },
     httpRoutes: [wellKnownRoute(() => entry)],
-    async start() {
-      await maintain();
-      const maintenance = repeat(maintain, { everyMs: MAINTENANCE_MS, clock, random });
-      stopMaintenance = () => maintenance.stop();
+    start() {
+      starting ??= begin();
+      return starting;
     },
     async stop() {
-      await stopMaintenance();
+      stopping = true;
+      await starting;
+      await maintenance?.stop();
       await contextFlow.idle();
       writes.close();
       db.close();
