@@ -224,6 +224,11 @@ export class RegistryClient {
     return this.#serviceOf(opened);
   }
 
+  /** The registry's own key with this ID, if it is trusted and counts at `at` (Unix seconds). */
+  keyAt(keyId: string, at: number): Promise<Uint8Array | undefined> {
+    return this.#connection.keyAt(keyId, at);
+  }
+
   /** Reads a page of the log and checks its chain; see {@link RegistryEvents.readLog}. */
   readLog(range: LogRange = {}): Promise<LogPage> {
     return this.#events.readLog(range);

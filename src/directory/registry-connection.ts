@@ -90,8 +90,13 @@ export class RegistryConnection {
       ...expected,
       domain: this.domain,
       now: this.now(),
-      signerKey: (keyId, at) => this.#trust.keyAt(keyId, at),
+      signerKey: (keyId, at) => this.keyAt(keyId, at),
     });
+  }
+
+  /** The registry's key with this ID, if it counts at `at` (Unix seconds); see {@link RegistryTrust.keyAt}. */
+  keyAt(keyId: string, at: number): Promise<Uint8Array | undefined> {
+    return this.#trust.keyAt(keyId, at);
   }
 
   async #entry(): Promise<DirectoryEntry> {
