@@ -1,5 +1,10 @@
 import type { DescMessage, MessageInitShape } from "@bufbuild/protobuf";
-import { type ProvisionService, ProvisionServiceSchema } from "../../gen/omi/agent/v1/agent_pb.ts";
+import {
+  type ProvisionService,
+  ProvisionServiceSchema,
+  TerminationReceiptSchema,
+  TerminationStatus,
+} from "../../gen/omi/agent/v1/agent_pb.ts";
 import { AuthProvisionedSchema } from "../../gen/omi/auth/v1/auth_pb.ts";
 import { KeyAlgorithm, KeyRole } from "../../gen/omi/key/v1/key_pb.ts";
 import {
@@ -7,6 +12,8 @@ import {
   AppManifestSchema,
   type AuthAnnouncement,
   AuthAnnouncementSchema,
+  BackboneUpdateSchema,
+  OperationalRole,
 } from "../../gen/omi/registry/v1/app_pb.ts";
 import { NamespaceClaimSchema } from "../../gen/omi/registry/v1/namespace_pb.ts";
 import {
@@ -19,10 +26,11 @@ import {
   UnbindSchema,
 } from "../../gen/omi/registry/v1/service_pb.ts";
 import type { Header, Statement } from "../../gen/omi/statement/v1/statement_pb.ts";
-import type { SigningKey } from "../../src/statement/crypto.ts";
+import { concatBytes, utf8 } from "../../src/core/bytes.ts";
+import { type SigningKey, sha256 } from "../../src/statement/crypto.ts";
 import { openAnswer, signStatement, statementId } from "../../src/statement/statement.ts";
 import type { FakeClock } from "./clock.ts";
-import { testKey, testNonce } from "./keys.ts";
+import { testBytes, testKey, testNonce } from "./keys.ts";
 import { providers, type RunningRegistry, registryDomain } from "./registry.ts";
 
 /** The fields of a message without its header, all optional. */
@@ -265,6 +273,60 @@ export function announcementOf(clock: FakeClock, app: TestApp, changes: Announce
     ...changes.announcement,
   };
   return signStatement(AuthAnnouncementSchema, message, changes.signer ?? app.master);
+}
+
+/** An update of an app's backbone to one billing service. */
+export function backboneOf(
+  clock: FakeClock,
+  app: TestApp,
+  fields: Partial<Fields<typeof BackboneUpdateSchema>> = {},
+  signer = app.master,
+): Statement {
+  const message = {
+    header: headerAt(clock),
+    appId: app.appId,
+    operationalServices: [{ role: OperationalRole.BILLING, name: "bill-1", url: "http://billing.test" }],
+    ...fields,
+  };
+  return signStatement(BackboneUpdateSchema, message, signer);
+}
+
+/** A receipt for a service's termination. */
+export function receiptOf(
+  clock: FakeClock,
+  service: TestService,
+  fields: Partial<Fields<typeof TerminationReceiptSchema>> = {},
+  signer = service.key,
+): Statement {
+  const message = {
+    header: headerAt(clock),
+    appId: service.app.appId,
+    serviceId: service.serviceId,
+    status: TerminationStatus.SUCCESS,
+    message: "Instance purged",
+    receiptId: "receipt-1",
+    requestDigest: testBytes(32),
+    ...fields,
+  };
+  return signStatement(TerminationReceiptSchema, message, signer);
+}
+
+/** A contact: what stands in the claim of a namespace, and what travels beside it. */
+export function contactOf(email: string) {
+  const contactSalt = testBytes(16);
+  const contactCommitment = sha256(concatBytes(contactSalt, utf8(email)));
+  return { claim: { contactCommitment }, beside: { contactEmail: email, contactSalt } };
+}
+
+/** Rotates a service's key, and returns the service as it is then. */
+export async function rotateTestService(
+  registry: RunningRegistry,
+  service: TestService,
+  fields: Partial<Omit<Rotation, "$typeName" | "header">> = {},
+  key = testKey(`${service.key.keyId} next`),
+): Promise<TestService> {
+  await registry.registry.rotateKey({ statement: rotationOf(registry.clock, service, key, fields) });
+  return { ...service, key };
 }
 
 /** A value that the contract says is there. */

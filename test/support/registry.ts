@@ -77,9 +77,16 @@ export interface RunningRegistry extends RegistryClients {
 
 /** Starts a registry, in memory unless `databaseFile` says where; it stops with the test, or before. */
 export async function startRegistry(options: Partial<RegistryOptions> = {}): Promise<RunningRegistry> {
+  const running = await runRegistry(options);
+  onTestFinished(running.stop);
+  return running;
+}
+
+/** The same for the caller to stop. */
+export async function runRegistry(options: Partial<RegistryOptions> = {}): Promise<RunningRegistry> {
   const clock = (options.clock as FakeClock | undefined) ?? new FakeClock();
   const key = testKey("registry");
-  const logger = pino({ level: process.env["LOG_LEVEL"] ?? "silent" });
+  const logger = pino({ level: process.env.LOG_LEVEL ?? "silent" });
   const registryPart = await createRegistry({
     domain: registryDomain,
     databaseFile: ":memory:",
@@ -106,7 +113,6 @@ export async function startRegistry(options: Partial<RegistryOptions> = {}): Pro
     await server.close(100);
     registryPart.close();
   };
-  onTestFinished(stop);
   const { url } = server.address;
   const transport = createConnectTransport({ baseUrl: url, httpVersion: "2" });
   return { registryPart, key, clock, url, stop, ...registryClients(transport) };

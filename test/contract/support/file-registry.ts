@@ -1,0 +1,79 @@
+import { join } from "node:path";
+import BetterSqlite3 from "better-sqlite3";
+import { onTestFinished } from "vitest";
+import { projectionTables } from "../../../src/registry/migrations.ts";
+import type { RegistryOptions } from "../../../src/registry/service.ts";
+import { canonicalDump } from "../../../src/store/dump.ts";
+import { newFolder, removeFolder } from "../../support/files.ts";
+import { type RunningRegistry, runRegistry } from "../../support/registry.ts";
+
+/** What a registry has kept. */
+export interface Contents {
+  logSize: number;
+  nonces: number;
+  /** Equal exactly if all tables hold the same. */
+  sha256: string;
+}
+
+/** A registry on a file that the test can look into. */
+export interface FileRegistry extends RunningRegistry {
+  file: string;
+  contents(): Contents;
+  /** Stops it, and starts another one on the same file. */
+  restarted(): Promise<FileRegistry>;
+}
+
+/** Starts a registry on a new file; it stops with the test, or before. */
+export async function startFileRegistry(options: Partial<RegistryOptions> = {}): Promise<FileRegistry> {
+  const running = await runFileRegistry(options);
+  onTestFinished(running.stop);
+  return running;
+}
+
+/** The same for the caller to stop. */
+export async function runFileRegistry(options: Partial<RegistryOptions> = {}): Promise<FileRegistry> {
+  const folder = newFolder();
+  return runOn(folder, options, () => removeFolder(folder));
+}
+
+/** All rows of all tables of a registry's file, one canonical line each. */
+export function dumpOf(file: string): string[] {
+  const db = new BetterSqlite3(file, { readonly: true });
+  try {
+    return canonicalDump(db, allTables).lines;
+  } finally {
+    db.close();
+  }
+}
+
+const allTables = [...projectionTables, "log", "nonces", "contacts"];
+
+async function runOn(folder: string, options: Partial<RegistryOptions>, clean: () => void): Promise<FileRegistry> {
+  const file = join(folder, "registry.db");
+  const running = await runRegistry({ ...options, databaseFile: file });
+  const db = new BetterSqlite3(file, { readonly: true });
+  const count = (table: string) => db.prepare<[], number>(`SELECT count(*) FROM ${table}`).pluck().get() ?? 0;
+  const stop = async () => {
+    await running.stop();
+    db.close();
+  };
+  return {
+    ...running,
+    file,
+    contents: () => ({
+      logSize: count("log"),
+      nonces: count("nonces"),
+      sha256: canonicalDump(db, allTables).sha256,
+    }),
+    async stop() {
+      await stop();
+      clean();
+    },
+    async restarted() {
+      await stop();
+      const next = await runOn(folder, { ...options, clock: running.clock }, clean);
+      onTestFinished(next.stop);
+      return next;
+    },
+  };
+}
