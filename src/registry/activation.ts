@@ -4,7 +4,10 @@ import type { Random } from "../core/random.ts";
 
 /** Sends an activation code to a namespace's contact. A deployment brings its own, e.g. over e-mail. */
 export interface CodeSender {
-  /** @throws if the code could not be handed over; the claim stays pending and the operator is told by the log */
+  /**
+   * @throws if the code could not be handed over; the claim stays pending and the log tells the operator so, without the
+   *   error's message, which may quote the address. A sender that knows more to say logs it itself.
+   */
   send(message: { namespace: string; email: string; code: string }): Promise<void>;
 }
 

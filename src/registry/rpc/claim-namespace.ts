@@ -1,7 +1,7 @@
 import { type NamespaceClaim, NamespaceClaimSchema } from "../../../gen/omi/registry/v1/namespace_pb.ts";
 import { ActivationPolicy } from "../../../gen/omi/registry/v1/registry_pb.ts";
 import type { ClaimNamespaceRequest } from "../../../gen/omi/registry/v1/registry_service_pb.ts";
-import { equalBytes } from "../../core/bytes.ts";
+import { concatBytes, equalBytes, utf8 } from "../../core/bytes.ts";
 import { foldName } from "../../core/names.ts";
 import { Reason, Refusal } from "../../core/refusal.ts";
 import { sha256 } from "../../statement/crypto.ts";
@@ -58,21 +58,26 @@ export function isKeyUsed(core: RegistryCore, publicKey: Uint8Array): boolean {
 }
 
 function checkContact(claim: NamespaceClaim, email: string, salt: Uint8Array, needed: boolean): void {
-  if (needed && email === "") {
-    throw new Refusal(Reason.FIELD_INVALID, "this registry needs a contact", {
-      metadata: { field: "contact_email", rule: "required" },
-      nextStep: "send an e-mail address and a salt, and sign their commitment",
-    });
-  }
-  const commitment =
-    email === "" && salt.length === 0 ? new Uint8Array() : sha256(new Uint8Array([...salt, ...Buffer.from(email)]));
+  if (email === "" && (needed || salt.length > 0)) throw contactIncomplete("contact_email");
+  // Without a salt, whoever reads the log could try out addresses against the commitment.
+  if (email !== "" && salt.length === 0) throw contactIncomplete("contact_salt");
+  const commitment = email === "" ? new Uint8Array() : sha256(concatBytes(salt, utf8(email)));
   requireSame(equalBytes(claim.contactCommitment, commitment), "contact_commitment", "contact_salt and contact_email");
+}
+
+function contactIncomplete(field: string): Refusal {
+  return new Refusal(Reason.FIELD_INVALID, "a contact is an e-mail address and a salt, and some registries need one", {
+    metadata: { field, rule: "required" },
+    nextStep: "send an e-mail address and a salt, and sign their commitment",
+  });
 }
 
 async function sendCode(core: RegistryCore, namespace: string, email: string, code: string): Promise<void> {
   try {
     await core.codeSender?.send({ namespace, email, code });
   } catch (error) {
-    core.logger.error({ err: error, namespace }, "activation code could not be sent");
+    // Its message may well quote the address or the code.
+    const kind = error instanceof Error ? error.name : typeof error;
+    core.logger.error({ kind, namespace }, "activation code could not be sent");
   }
 }
