@@ -7,6 +7,7 @@ import type { Tenants } from "../tenancy/tenants.ts";
 import { type TenantId, tenantUnknown } from "../tenancy/tenants.ts";
 import { type AccessTokenClaims, audienceOf, readClaims } from "../token/claims.ts";
 import { parseCompactToken } from "../token/compact.ts";
+import { tokenInvalid } from "../token/token-invalid.ts";
 import { createTokenVerifier } from "../token/token-verifier.ts";
 import type { ContextFlow } from "./context-flow.ts";
 import type { Contexts } from "./contexts.ts";
@@ -49,6 +50,8 @@ export class Authentication {
     const token = typeof credentials === "string" ? credentials : bearerToken(credentials);
     const tenant = this.#tenantOf(token);
     const claims = await this.#verifyToken(token, tenant);
+    // Bound to a key that its bearer has to prove (RFC 9449), which is not asked for here.
+    if (claims.cnf !== undefined) throw tokenInvalid("cnf");
     requireActive(await this.#view(tenant, ({ service }) => service(tenant.appId, tenant.serviceId)));
     return { tenant, claims };
   }

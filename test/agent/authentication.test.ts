@@ -3,8 +3,8 @@ import { isRefusal, Reason, reasonName } from "../../src/core/refusal.ts";
 import { announcementOf, registerTestApp, suspendOf, unbindOf } from "../support/developer.ts";
 import { testKey } from "../support/keys.ts";
 import { terminateOf } from "../tenancy/support.ts";
-import { type ProvisionedMesh, provisionFor, serviceOrder, startProvisioned, tokenFor } from "./provisioned.ts";
-import { provision } from "./support.ts";
+import { type ProvisionedMesh, provisionFor, startProvisioned, tokenFor } from "./provisioned.ts";
+import { provision, serviceOrder } from "./support.ts";
 
 /** `ok`, or the Reason and the rule of the refusal. */
 async function outcomeOf({ running }: ProvisionedMesh, credentials: string | Headers): Promise<string> {
@@ -68,6 +68,11 @@ const cases: Case[] = [
         cnf: { jkt: testKey("crm").keyId },
       }),
     outcome: "TOKEN_INVALID token_use",
+  },
+  {
+    name: "bound to a key",
+    credentials: ({ registry, service }) => tokenFor(registry, service, { cnf: { jkt: testKey("a browser").keyId } }),
+    outcome: "TOKEN_INVALID cnf",
   },
   {
     name: "expired",
@@ -212,7 +217,7 @@ test("a restored service lets users in again", async () => {
   await registry.registry.suspendService({ statement: suspendOf(registry.clock, service) });
   registry.clock.advance(20);
   expect(await outcomeOf(mesh, tokenFor(registry, service))).toBe("SERVICE_SUSPENDED");
-  await provision(running, serviceOrder(registry, app, service.serviceId));
+  await provision(running, serviceOrder(registry, app, { serviceId: service.serviceId }));
   registry.clock.advance(20);
   expect(await outcomeOf(mesh, tokenFor(registry, service))).toBe("ok");
 });

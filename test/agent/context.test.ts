@@ -7,8 +7,8 @@ import { temporaryFolder } from "../support/files.ts";
 import { startRegistry } from "../support/registry.ts";
 import { Crash } from "../tenancy/crash.ts";
 import { outcomeOf, rotateOf } from "../tenancy/support.ts";
-import { type ProvisionedMesh, serviceOrder, startProvisioned, tokenFor } from "./provisioned.ts";
-import { provision, startAgent } from "./support.ts";
+import { type ProvisionedMesh, startProvisioned, tokenFor } from "./provisioned.ts";
+import { provision, serviceOrder, startAgent } from "./support.ts";
 
 const TENANT = "cms-article-77";
 
@@ -60,7 +60,7 @@ test("a service that could not take its context is told again by the next attemp
     },
   });
   const app = await registerTestApp(registry);
-  const order = serviceOrder(registry, app, TENANT);
+  const order = serviceOrder(registry, app, { serviceId: TENANT });
   expect(await outcomeOf(provision(running, order))).toBe("INTERNAL");
   await running.agent.start();
   expect(running.contexts).toEqual([]);

@@ -1,15 +1,23 @@
 import { expect, test } from "vitest";
-import { DataHandling, ProvisionServiceSchema } from "../../gen/omi/agent/v1/agent_pb.ts";
+import { DataHandling } from "../../gen/omi/agent/v1/agent_pb.ts";
 import { ServiceStatus } from "../../gen/omi/registry/v1/service_pb.ts";
 import type { Statement } from "../../gen/omi/statement/v1/statement_pb.ts";
 import { provisionFailpoints } from "../../src/agent/failpoints.ts";
-import { bindTestService, registerTestApp, suspendOf, type TestApp } from "../support/developer.ts";
+import { bindTestService, registerTestApp, suspendOf } from "../support/developer.ts";
 import { temporaryFolder } from "../support/files.ts";
 import { testKey } from "../support/keys.ts";
-import { providers, type RunningRegistry, startRegistry } from "../support/registry.ts";
+import { startRegistry } from "../support/registry.ts";
 import { Crash } from "../tenancy/crash.ts";
-import { outcomeOf, signOrder } from "../tenancy/support.ts";
-import { expectOneService, provision, servicesOf, startAgent, type TestAgentOptions, tenantsIn } from "./support.ts";
+import { outcomeOf } from "../tenancy/support.ts";
+import {
+  expectOneService,
+  provision,
+  serviceOrder,
+  servicesOf,
+  startAgent,
+  type TestAgentOptions,
+  tenantsIn,
+} from "./support.ts";
 
 const SERVICE_ID = "cms-article-77";
 
@@ -23,18 +31,6 @@ async function startMesh() {
 }
 
 type Mesh = Awaited<ReturnType<typeof startMesh>>;
-
-function orderOf(registry: RunningRegistry, app: TestApp, serviceId = ""): Statement {
-  const message = {
-    appId: app.appId,
-    targetProvider: providers.article.domain,
-    providerKeyId: providers.article.key.keyId,
-    serviceType: "cms-article",
-    serviceId,
-    expiresAt: BigInt(registry.clock.seconds() + 3600),
-  };
-  return signOrder(registry, ProvisionServiceSchema, message, app.master);
-}
 
 /** Runs an agent that dies at a failpoint while it deals with an order. Returns what the service was told. */
 async function crashAt({ start }: Mesh, name: string, order: Statement): Promise<readonly string[]> {
@@ -63,7 +59,7 @@ test.each(walk(provisionFailpoints.filter((name) => !isOfRefusal(name))))(
   async ({ name, recovery }) => {
     const mesh = await startMesh();
     const { registry, app, start } = mesh;
-    const order = orderOf(registry, app);
+    const order = serviceOrder(registry, app);
     const toldBefore = await crashAt(mesh, name, order);
     const bound = await servicesOf(registry, app);
     if (bound.length > 0) registry.clock.advance(10_000);
@@ -96,7 +92,7 @@ test.each(walk(provisionFailpoints.filter(isOfRefusal)))(
     const { registry, app, start } = mesh;
     await bindTestService(registry, app, SERVICE_ID);
     const services = await servicesOf(registry, app);
-    const order = orderOf(registry, app, SERVICE_ID);
+    const order = serviceOrder(registry, app, { serviceId: SERVICE_ID });
     const toldBefore = await crashAt(mesh, name, order);
 
     const running = await start();
@@ -114,13 +110,13 @@ test.each(walk(["provision.begin.after-commit", "provision.after-call", "provisi
     const mesh = await startMesh();
     const { registry, app, start } = mesh;
     const first = await start();
-    const { publicKey } = await provision(first, orderOf(registry, app, SERVICE_ID));
+    const { publicKey } = await provision(first, serviceOrder(registry, app, { serviceId: SERVICE_ID }));
     await first.stop();
     registry.clock.advance(10);
     const service = { app, serviceId: SERVICE_ID, key: testKey("any") };
     await registry.registry.suspendService({ statement: suspendOf(registry.clock, service) });
     registry.clock.advance(10);
-    const order = orderOf(registry, app, SERVICE_ID);
+    const order = serviceOrder(registry, app, { serviceId: SERVICE_ID });
     await crashAt(mesh, name, order);
 
     const running = await start();
@@ -134,7 +130,7 @@ test.each(walk(["provision.begin.after-commit", "provision.after-call", "provisi
 test("a service that is suspended before its provider knows of its binding is undone, and can be restored", async () => {
   const mesh = await startMesh();
   const { registry, app, start } = mesh;
-  const order = orderOf(registry, app, SERVICE_ID);
+  const order = serviceOrder(registry, app, { serviceId: SERVICE_ID });
   await crashAt(mesh, "provision.after-call", order);
   registry.clock.advance(10);
   const service = { app, serviceId: SERVICE_ID, key: testKey("any") };
@@ -146,6 +142,6 @@ test("a service that is suspended before its provider knows of its binding is un
   expect(await outcomeOf(provision(running, order))).toBe("REGISTRY_REFUSED PROOF_SUPERSEDED");
   expect(await servicesOf(registry, app)).toMatchObject([{ status: ServiceStatus.SUSPENDED }]);
   registry.clock.advance(10);
-  const restored = await provision(running, orderOf(registry, app, SERVICE_ID));
+  const restored = await provision(running, serviceOrder(registry, app, { serviceId: SERVICE_ID }));
   await expectOneService(registry, running, app, restored);
 });

@@ -1,12 +1,8 @@
 import { expect, test } from "vitest";
-import {
-  DataHandling,
-  type ProvisionService,
-  ProvisionServiceSchema,
-  TerminateSchema,
-} from "../../gen/omi/agent/v1/agent_pb.ts";
+import { DataHandling, type ProvisionService, TerminateSchema } from "../../gen/omi/agent/v1/agent_pb.ts";
 import type { Statement } from "../../gen/omi/statement/v1/statement_pb.ts";
 import { providerRefused } from "../../src/agent/hooks.ts";
+import { Reason, Refusal } from "../../src/core/refusal.ts";
 import { signData } from "../../src/statement/statement.ts";
 import {
   announcementOf,
@@ -18,13 +14,14 @@ import {
 } from "../support/developer.ts";
 import { temporaryFolder } from "../support/files.ts";
 import { testKey, testNonce } from "../support/keys.ts";
-import { providers, type RunningRegistry, startRegistry } from "../support/registry.ts";
-import { NOWHERE, type OrderChanges, outcomeOf, signOrder, terminateOf } from "../tenancy/support.ts";
+import { providers, type RunningRegistry, startRegistry, testDirectory } from "../support/registry.ts";
+import { NOWHERE, type OrderChanges, outcomeOf, terminateOf } from "../tenancy/support.ts";
 import {
   currentKeyIn,
   expectOneService,
   provision,
   type RunningAgent,
+  serviceOrder,
   servicesOf,
   startAgent,
   startDurableRegistry,
@@ -40,22 +37,12 @@ async function startMesh(options: TestAgentOptions = {}): Promise<Mesh> {
   return { registry, running, app: await registerTestApp(registry) };
 }
 
-type OrderFields = Partial<Omit<ProvisionService, "$typeName" | "$unknown" | "header">>;
-
 function orderOf(
   { registry, app }: Pick<Mesh, "registry" | "app">,
-  fields: OrderFields = {},
+  fields: Parameters<typeof serviceOrder>[2] = {},
   changes: OrderChanges = {},
 ): Statement {
-  const message = {
-    appId: app.appId,
-    targetProvider: providers.article.domain,
-    providerKeyId: providers.article.key.keyId,
-    serviceType: "cms-article",
-    expiresAt: secondsFromNow({ registry }, 3600),
-    ...fields,
-  };
-  return signOrder(registry, ProvisionServiceSchema, message, app.master, changes);
+  return serviceOrder(registry, app, fields, changes);
 }
 
 function secondsFromNow({ registry }: Pick<Mesh, "registry">, seconds: number): bigint {
@@ -415,6 +402,26 @@ async function startInterrupted() {
   await running.stop();
   return { app, databaseFile, order, restart, clock: registry.clock };
 }
+
+test("a refusal that may pass leaves the order under way", async () => {
+  let known = false;
+  const directory = testDirectory();
+  const registry = await startRegistry({
+    directory: {
+      async lookup(domain) {
+        if (!known) throw new Refusal(Reason.PROVIDER_UNKNOWN, "not yet", { metadata: { domain } });
+        return directory.lookup(domain);
+      },
+    },
+  });
+  const app = await registerTestApp(registry);
+  const running = await startAgent(registry);
+  const order = orderOf({ registry, app });
+  expect(await outcomeOf(provision(running, order))).toBe("REGISTRY_REFUSED PROVIDER_UNKNOWN");
+  expect(tenantsIn(running, app)).toMatchObject([{ state: "PENDING" }]);
+  known = true;
+  await expectOneService(registry, running, app, await provision(running, order));
+});
 
 test("a service whose registry went away is bound when both are back", async () => {
   const { app, databaseFile, order, restart } = await startInterrupted();

@@ -1,13 +1,10 @@
-import { ProvisionServiceSchema } from "../../gen/omi/agent/v1/agent_pb.ts";
-import type { Statement } from "../../gen/omi/statement/v1/statement_pb.ts";
 import type { SigningKey } from "../../src/statement/crypto.ts";
 import { signAccessToken } from "../../src/token/access-token.ts";
 import type { AccessTokenClaims } from "../../src/token/claims.ts";
 import { announcementOf, registerTestApp, type TestApp, type TestService } from "../support/developer.ts";
 import { testKey } from "../support/keys.ts";
-import { providers, type RunningRegistry, startRegistry } from "../support/registry.ts";
-import { signOrder } from "../tenancy/support.ts";
-import { provision, type RunningAgent, startAgent, type TestAgentOptions } from "./support.ts";
+import { type RunningRegistry, startRegistry } from "../support/registry.ts";
+import { provision, type RunningAgent, serviceOrder, startAgent, type TestAgentOptions } from "./support.ts";
 
 /** An app with an Auth Provider and a service that an agent has bound. */
 export type ProvisionedMesh = {
@@ -33,21 +30,8 @@ export async function provisionFor(
   app: TestApp,
   serviceId = "cms-article-77",
 ): Promise<TestService> {
-  await provision(running, serviceOrder(registry, app, serviceId));
+  await provision(running, serviceOrder(registry, app, { serviceId }));
   return { app, serviceId, key: testKey("nobody") };
-}
-
-/** An order of a `cms-article`. */
-export function serviceOrder(registry: RunningRegistry, app: TestApp, serviceId: string): Statement {
-  const message = {
-    appId: app.appId,
-    targetProvider: providers.article.domain,
-    providerKeyId: providers.article.key.keyId,
-    serviceType: "cms-article",
-    serviceId,
-    expiresAt: BigInt(registry.clock.seconds() + 3600),
-  };
-  return signOrder(registry, ProvisionServiceSchema, message, app.master);
 }
 
 /** A token of the app's Auth Provider for the service, right unless something else is said. */

@@ -2,7 +2,12 @@ import { type Client, createClient, type Transport } from "@connectrpc/connect";
 import { createConnectTransport } from "@connectrpc/connect-node";
 import BetterSqlite3 from "better-sqlite3";
 import { expect, onTestFinished } from "vitest";
-import { type ServiceProvisioned, ServiceProvisionedSchema } from "../../gen/omi/agent/v1/agent_pb.ts";
+import {
+  type ProvisionService,
+  ProvisionServiceSchema,
+  type ServiceProvisioned,
+  ServiceProvisionedSchema,
+} from "../../gen/omi/agent/v1/agent_pb.ts";
 import { AgentService, TenancyService } from "../../gen/omi/agent/v1/agent_service_pb.ts";
 import { KeyStatus, type OperationalContext } from "../../gen/omi/registry/v1/app_pb.ts";
 import { type Service, ServiceListAnswerSchema } from "../../gen/omi/registry/v1/service_pb.ts";
@@ -20,7 +25,7 @@ import { present, type TestApp } from "../support/developer.ts";
 import { temporaryFolder } from "../support/files.ts";
 import { testBytes } from "../support/keys.ts";
 import { providers, type RunningRegistry, startRegistry } from "../support/registry.ts";
-import { hex, logger, wayTo } from "../tenancy/support.ts";
+import { hex, logger, type OrderChanges, signOrder, wayTo } from "../tenancy/support.ts";
 
 /** How an agent is started, where it differs from what most tests need. */
 export type TestAgentOptions = Partial<Omit<AgentOptions, "hooks">> & {
@@ -116,6 +121,24 @@ export async function startDurableRegistry(): Promise<{
   const registry = await startRegistry({ databaseFile });
   const restart = () => startRegistry({ databaseFile, clock: registry.clock });
   return { registry, restart };
+}
+
+/** An order of a `cms-article`, right unless something else is said. */
+export function serviceOrder(
+  registry: RunningRegistry,
+  app: TestApp,
+  fields: Partial<Omit<ProvisionService, "$typeName" | "$unknown" | "header">> = {},
+  changes: OrderChanges = {},
+): Statement {
+  const message = {
+    appId: app.appId,
+    targetProvider: providers.article.domain,
+    providerKeyId: providers.article.key.keyId,
+    serviceType: "cms-article",
+    expiresAt: BigInt(registry.clock.seconds() + 3600),
+    ...fields,
+  };
+  return signOrder(registry, ProvisionServiceSchema, message, app.master, changes);
 }
 
 /** Sends an order of a service; verifies the answer and opens it. */
