@@ -63,6 +63,8 @@ const CODES = {
   USER_EXISTS: Code.AlreadyExists,
   SIGN_UP_CLOSED: Code.PermissionDenied,
   REFRESH_TOKEN_INVALID: Code.Unauthenticated,
+  ACCOUNT_CLOSED: Code.FailedPrecondition,
+  ACCOUNT_UNKNOWN: Code.NotFound,
   CURSOR_INVALID: Code.OutOfRange,
   LIST_CHANGED: Code.Aborted,
   RATE_LIMITED: Code.ResourceExhausted,

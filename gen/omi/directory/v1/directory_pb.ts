@@ -17,7 +17,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file omi/directory/v1/directory.proto.
  */
 export const file_omi_directory_v1_directory: GenFile = /*@__PURE__*/
-  fileDesc("CiBvbWkvZGlyZWN0b3J5L3YxL2RpcmVjdG9yeS5wcm90bxIQb21pLmRpcmVjdG9yeS52MSKIAgoORGlyZWN0b3J5RW50cnkSGwoGZG9tYWluGAEgASgJQguyuxgHCAEY/QE4ARIuCgVwYXJ0eRgCIAEoDjIXLm9taS5kaXJlY3RvcnkudjEuUGFydHlCBrK7GAIIARIdCghiYXNlX3VybBgDIAEoCUILsrsYBwgBGIAQOAUSNAoEa2V5cxgEIAMoCzIeLm9taS5kaXJlY3RvcnkudjEuRGlyZWN0b3J5S2V5QgayuxgCIBASVAoNcmVnaXN0cnlfa2V5cxgFIAEoCzIbLm9taS5zdGF0ZW1lbnQudjEuU3RhdGVtZW50QiCquxgcb21pLnJlZ2lzdHJ5LnYxLlJlZ2lzdHJ5S2V5cyKmAQoMRGlyZWN0b3J5S2V5EiAKCnB1YmxpY19rZXkYASABKAxCDLK7GAgIARAgGCA4BhIzCglhbGdvcml0aG0YAiABKA4yGC5vbWkua2V5LnYxLktleUFsZ29yaXRobUIGsrsYAggBEh8KCm5vdF9iZWZvcmUYAyABKANCC7K7GAcw/4LR/68HEh4KCW5vdF9hZnRlchgEIAEoA0ILsrsYBzD/gtH/rwcqZwoFUGFydHkSFQoRUEFSVFlfVU5TUEVDSUZJRUQQABISCg5QQVJUWV9SRUdJU1RSWRABEhcKE1BBUlRZX0FVVEhfUFJPVklERVIQAhIaChZQQVJUWV9TRVJWSUNFX1BST1ZJREVSEANiBnByb3RvMw", [file_omi_key_v1_key, file_omi_options_v1_options, file_omi_statement_v1_statement]);
+  fileDesc("CiBvbWkvZGlyZWN0b3J5L3YxL2RpcmVjdG9yeS5wcm90bxIQb21pLmRpcmVjdG9yeS52MSKIAgoORGlyZWN0b3J5RW50cnkSGwoGZG9tYWluGAEgASgJQguyuxgHCAEY/QE4ARIuCgVwYXJ0eRgCIAEoDjIXLm9taS5kaXJlY3RvcnkudjEuUGFydHlCBrK7GAIIARIdCghiYXNlX3VybBgDIAEoCUILsrsYBwgBGIAQOAUSNAoEa2V5cxgEIAMoCzIeLm9taS5kaXJlY3RvcnkudjEuRGlyZWN0b3J5S2V5QgayuxgCIBASVAoNcmVnaXN0cnlfa2V5cxgFIAEoCzIbLm9taS5zdGF0ZW1lbnQudjEuU3RhdGVtZW50QiCquxgcb21pLnJlZ2lzdHJ5LnYxLlJlZ2lzdHJ5S2V5cyKmAQoMRGlyZWN0b3J5S2V5EiAKCnB1YmxpY19rZXkYASABKAxCDLK7GAgIARAgGCA4BhIzCglhbGdvcml0aG0YAiABKA4yGC5vbWkua2V5LnYxLktleUFsZ29yaXRobUIGsrsYAggBEh8KCm5vdF9iZWZvcmUYAyABKANCC7K7GAcw/4LR/68HEh4KCW5vdF9hZnRlchgEIAEoA0ILsrsYBzD/gtH/rwcqgwEKBVBhcnR5EhUKEVBBUlRZX1VOU1BFQ0lGSUVEEAASEgoOUEFSVFlfUkVHSVNUUlkQARIXChNQQVJUWV9BVVRIX1BST1ZJREVSEAISGgoWUEFSVFlfU0VSVklDRV9QUk9WSURFUhADEhoKFlBBUlRZX0JJTExJTkdfUFJPVklERVIQBGIGcHJvdG8z", [file_omi_key_v1_key, file_omi_options_v1_options, file_omi_statement_v1_statement]);
 
 /**
  * What a domain says of itself in `https://<domain>/.well-known/omi`, as JSON of this message. The same form is used for
@@ -145,6 +145,13 @@ export const Party = {
    * @generated from enum value: PARTY_SERVICE_PROVIDER = 3;
    */
   SERVICE_PROVIDER: 3,
+
+  /**
+   * A Billing provider.
+   *
+   * @generated from enum value: PARTY_BILLING_PROVIDER = 4;
+   */
+  BILLING_PROVIDER: 4,
 } as const;
 
 /**
