@@ -110,6 +110,8 @@ const MAINTENANCE_MS = 60_000;
 export function createAgent(options: AgentOptions): Agent {
   const { provider, databaseFile, views, clock, random, hooks, failpoint = noFailpoints } = options;
   const db = openDatabase(databaseFile, [`${noncesMigration}${tenancyMigration}${agentMigration}`]);
+  // Secret halves of keys that are done with are overwritten, not only unlinked.
+  db.pragma("secure_delete = ON");
   const writes = new WriteQueue(db, { failpoint });
   const contexts = new Contexts(db);
   const tenancy = createTenancy({

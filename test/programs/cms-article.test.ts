@@ -1,3 +1,4 @@
+import { readdirSync, readFileSync } from "node:fs";
 import { createClient, type Transport } from "@connectrpc/connect";
 import { createConnectTransport } from "@connectrpc/connect-node";
 import BetterSqlite3 from "better-sqlite3";
@@ -96,7 +97,11 @@ async function startMesh() {
     }
   }
 
-  return { registry, transport, order, newApp, newTenant, articlesOf, terminate, titlesInFile };
+  function isOnDisk(text: string): boolean {
+    return readdirSync(folder).some((name) => readFileSync(`${folder}/${name}`).includes(text));
+  }
+
+  return { registry, transport, order, newApp, newTenant, articlesOf, terminate, titlesInFile, isOnDisk };
 }
 
 /** A transport that shows a new token with every call. */
@@ -213,4 +218,13 @@ test.each([
   expect(titlesInFile().sort()).toEqual(left);
   expect(await outcomeOf(ended.articles.listArticles({}))).toBe("TENANT_UNKNOWN");
   expect((await kept.articles.listArticles({})).articles).toHaveLength(1);
+});
+
+test("WIPE leaves no trace on disk, before the receipt is given", async () => {
+  const { newTenant, terminate, isOnDisk } = await startMesh();
+  const { app, serviceId, articles } = await newTenant();
+  await articles.createArticle({ title: "Confidential", body: "x".repeat(20_000) });
+  expect(isOnDisk("Confidential")).toBe(true);
+  await terminate(app, serviceId, DataHandling.WIPE);
+  expect(isOnDisk("Confidential")).toBe(false);
 });

@@ -35,13 +35,16 @@ export type CmsArticle = {
 export function createCmsArticle(options: CmsArticleOptions): CmsArticle {
   const { agentDatabaseFile, articleDatabaseFile, clock, random } = options;
   const db = openDatabase(articleDatabaseFile, articleMigrations);
+  // What is deleted is overwritten, not only unlinked: wiped articles must not stay in the file.
+  db.pragma("secure_delete = ON");
   const writes = new WriteQueue(db);
   const articles = { store: new ArticleStore(db), writes, clock, random };
   const agent = createAgent({
     ...options,
     databaseFile: agentDatabaseFile,
     serviceTypes: [ARTICLE_SERVICE_TYPE],
-    hooks: articleHooks(articles),
+    // Nor must they stay in the write-ahead log.
+    hooks: articleHooks(articles, () => void db.pragma("wal_checkpoint(TRUNCATE)")),
   });
   return {
     agent,

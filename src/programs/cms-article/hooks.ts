@@ -9,17 +9,25 @@ const TIERS: readonly string[] = ["standard", "pro_cluster"];
 const REGIONS: readonly string[] = ["eu-central-1", "us-east-1"];
 const MAX_STORAGE_GB = 1000;
 
-/** What the sample does when its tenants change. */
-export function articleHooks({ store, writes }: Articles): AgentHooks {
+/**
+ * What the sample does when its tenants change.
+ *
+ * @param eraseTraces takes what was deleted off the disk
+ */
+export function articleHooks({ store, writes }: Articles, eraseTraces: () => void): AgentHooks {
   return {
     accepts: requireOffered,
     onProvision: (tenant) => writes.run("article.open-space", () => store.openSpace(tenant)),
     // The sample sends no usage, logs or metrics, so nothing in the context concerns it; keys of tokens are the agent's work.
     onContext: () => {},
-    onTerminate: (tenant, dataHandling) =>
-      dataHandling === DataHandling.WIPE
-        ? writes.run("article.delete-space", () => store.deleteSpace(tenant))
-        : writes.run("article.close-space", () => store.closeSpace(tenant)),
+    async onTerminate(tenant, dataHandling) {
+      if (dataHandling === DataHandling.RETAIN) {
+        await writes.run("article.close-space", () => store.closeSpace(tenant));
+      } else {
+        await writes.run("article.delete-space", () => store.deleteSpace(tenant));
+        eraseTraces();
+      }
+    },
   };
 }
 
