@@ -16,6 +16,7 @@ import { refusals } from "../../src/rpc/client.ts";
 import { createServer } from "../../src/rpc/server.ts";
 import type { SigningKey } from "../../src/statement/crypto.ts";
 import { FakeClock } from "./clock.ts";
+import "./equal-bytes.ts";
 import { testBytes, testKey } from "./keys.ts";
 
 /** The registry of the tests. */

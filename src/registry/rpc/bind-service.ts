@@ -71,9 +71,10 @@ async function verifyBinding(core: RegistryCore, binding: ServiceBinding, now: n
 
   const app = requireApp(core.store.app(binding.appId));
   requireMaster(app, proof.header.signer, "developer_proof.header.signer");
+  // Before the look-up, so that only a developer of this registry can make it call a domain.
+  await verifySignature(proof, app.masterPublicKey);
   const provider = await lookUpProvider(core, targetProvider, providerKeyId, now);
   await Promise.all([
-    verifySignature(proof, app.masterPublicKey),
     verifySignature(endorsement, provider.publicKey),
     verifyPossession(
       core,

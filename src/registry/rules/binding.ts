@@ -26,9 +26,7 @@ export interface VerifiedBinding {
 /** What must hold between a binding and the statements in it, whatever the registry's state. */
 export function requireConsistentBinding({ binding, proofId, proof, endorsement }: VerifiedBinding): void {
   if (isReservedServiceId(binding.serviceId)) {
-    throw new Refusal(Reason.SERVICE_ID_RESERVED, "the record of the Auth Provider is announced, never bound", {
-      metadata: { field: "service_id" },
-    });
+    throw new Refusal(Reason.SERVICE_ID_RESERVED, "the record of the Auth Provider is announced, never bound");
   }
   requireSame(proof.appId === binding.appId, "developer_proof.app_id", "app_id");
   requireSame(proof.serviceType === binding.serviceType, "developer_proof.service_type", "service_type");

@@ -11,6 +11,7 @@ import { bindTestService, claimOf, contactOf, present, registerTestApp } from ".
 import { testKey } from "../../support/keys.ts";
 import { type RunningRegistry, startRegistry } from "../../support/registry.ts";
 import { dumpOf, startFileRegistry } from "../support/file-registry.ts";
+import { badKey } from "../support/records.ts";
 import { refused } from "../support/refused.ts";
 import { describeSignedRpc, type World } from "../support/signed-rpc.ts";
 import type { Draft } from "../support/tampering.ts";
@@ -23,9 +24,6 @@ interface ClaimWorld extends World {
 type Fields = Parameters<typeof claimOf>[3];
 
 const guardians = [testKey("guardian 1").publicKey, testKey("guardian 2").publicKey];
-
-/** A point of small order: the neutral element. */
-const badKey = Uint8Array.from({ length: 32 }, (_, index) => (index === 0 ? 1 : 0));
 
 function draftOf({ registry, namespace, master }: ClaimWorld, fields: Fields = {}): Draft {
   const message = {

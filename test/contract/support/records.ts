@@ -31,3 +31,6 @@ export const appIdElsewhere = "test.other-registry.alice.shop.0a1b2c";
 
 /** An AppID of the tests' registry that nobody has registered. */
 export const unknownAppId = "test.omi-registry.nobody.shop.0a1b2c";
+
+/** A public key of small order: the neutral element. */
+export const badKey = Uint8Array.from({ length: 32 }, (_, index) => (index === 0 ? 1 : 0));
