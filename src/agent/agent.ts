@@ -19,6 +19,7 @@ import type { Views } from "../directory/views.ts";
 import { wellKnownRoute } from "../directory/well-known.ts";
 import { boundedRequests } from "../rpc/bounds.ts";
 import type { HttpRoute } from "../rpc/http-routes.ts";
+import { answerRefusals, routerWithin } from "../rpc/router.ts";
 import type { FreshnessWindow } from "../statement/freshness.ts";
 import { openDatabase } from "../store/database.ts";
 import { noncesMigration } from "../store/nonces.ts";
@@ -73,7 +74,7 @@ export type AgentOptions = {
 
 /** The agent: what makes a vendor's service one that developers can order, and users can call. */
 export type Agent = {
-  /** Serves AgentService and TenancyService. */
+  /** Serves AgentService and TenancyService, on a server of `createServer` or any other Connect server. */
   routes(router: ConnectRouter): void;
   /** Serves the provider's well-known document. */
   readonly httpRoutes: readonly HttpRoute[];
@@ -165,7 +166,8 @@ export function createAgent(options: AgentOptions): Agent {
   }
 
   return {
-    routes(router) {
+    routes(anyRouter) {
+      const router = routerWithin(anyRouter, [answerRefusals]);
       tenancy.routes(router);
       router.service(
         AgentService,
@@ -190,7 +192,7 @@ export function createAgent(options: AgentOptions): Agent {
       tenancy.rotation.rotate({ appId, serviceId }, { gracePeriodSeconds, immediate }),
     context: (tenant) => contexts.get(tenant)?.context,
     authenticate: (credentials) => authentication.authenticate(credentials),
-    interceptor: accessInterceptor(authentication),
+    interceptor: (next) => answerRefusals(accessInterceptor(authentication)(next)),
   };
 }
 

@@ -1,6 +1,6 @@
 import type { DescService } from "@bufbuild/protobuf";
 import { base64Decode } from "@bufbuild/protobuf/wire";
-import { type ConnectRouter, createConnectRouter, type HandlerContext, type Interceptor } from "@connectrpc/connect";
+import { type ConnectRouter, createConnectRouter, type HandlerContext } from "@connectrpc/connect";
 import type { UniversalHandler } from "@connectrpc/connect/protocol";
 import { compressionGzip } from "@connectrpc/connect-node";
 import { Reason, Refusal } from "../core/refusal.ts";
@@ -12,6 +12,7 @@ import type { Limits } from "./limits.ts";
 import { describeProtocolError } from "./outcome.ts";
 import type { Readiness } from "./readiness.ts";
 import { registerReflection } from "./reflection.ts";
+import { routerWithin } from "./router.ts";
 
 /** The RPCs of a server. */
 export type Handlers = {
@@ -42,7 +43,7 @@ export function createHandlers({ routes, limits, readiness, streams }: HandlersO
     acceptCompression: [compressionGzip],
     jsonOptions: { ignoreUnknownFields: false },
   });
-  routes(guarded(router, guards));
+  routes(routerWithin(router, guards));
   const services = new Set<DescService>(router.handlers.map((handler) => handler.service));
   router.service(Health, healthService(readiness, new Set([...services].map((service) => service.typeName))));
   registerReflection(router, [...services, Health]);
@@ -54,24 +55,6 @@ export function createHandlers({ routes, limits, readiness, streams }: HandlersO
     forErrors: (method, contentType) =>
       method === "POST" ? samples.find((handler) => handler.supportedContentType(contentType)) : undefined,
   };
-}
-
-// To connect, interceptors of a service replace those of the router; here they run inside of the guard.
-function guarded(router: ConnectRouter, guards: Interceptor[]): ConnectRouter {
-  const within = <Options extends { interceptors?: Interceptor[] }>(options: Options | undefined) =>
-    ({ ...options, interceptors: [...guards, ...(options?.interceptors ?? [])] }) as Options;
-  const outer: ConnectRouter = {
-    handlers: router.handlers,
-    service(service, implementation, options) {
-      router.service(service, implementation, within(options));
-      return outer;
-    },
-    rpc(method, implementation, options) {
-      router.rpc(method, implementation, within(options));
-      return outer;
-    },
-  };
-  return outer;
 }
 
 // Runs for every call before its body is read.
