@@ -1,0 +1,79 @@
+import type { JsonValue } from "@bufbuild/protobuf";
+import { CommanderError } from "commander";
+import { isRefusal, reasonName } from "../core/refusal.ts";
+import { describeStep, type Step } from "../developer/step.ts";
+import type { CliDeps } from "./deps.ts";
+import { ExitCode, exitCodeOf, UnverifiedError } from "./exit-code.ts";
+import { asText, printable } from "./text.ts";
+
+/** How a command talks: for people, or with `--json` for machines. Results on standard output, all else on standard error. */
+export class Output {
+  readonly #deps: Pick<CliDeps, "stdout" | "stderr">;
+  readonly #json: boolean;
+
+  constructor(deps: Pick<CliDeps, "stdout" | "stderr">, json: boolean) {
+    this.#deps = deps;
+    this.#json = json;
+  }
+
+  /** The one result of a command: a JSON document, or `text`, by default the same in lines. */
+  result(json: JsonValue, text: () => string = () => asText(json)): void {
+    this.#deps.stdout(this.#json ? `${JSON.stringify(json, undefined, 2)}\n` : text());
+  }
+
+  /** One of many results: a line of JSON, or a line of text. */
+  item(json: JsonValue, text: string): void {
+    this.#deps.stdout(`${this.#json ? JSON.stringify(json) : text}\n`);
+  }
+
+  /** What people may want to know beside the result. */
+  note(text: string): void {
+    if (!this.#json) this.#deps.stderr(`${text}\n`);
+  }
+
+  /** A step of a flow. */
+  step(step: Step): void {
+    this.note(describeStep(step));
+  }
+
+  /**
+   * Why a command failed: Reason, message and next step, and with `--json` all of it as one line.
+   *
+   * @returns the exit code that belongs to it
+   */
+  error(error: unknown): ExitCode {
+    const exitCode = exitCodeOf(error);
+    // What commander and the commands that verify have to say is written already.
+    if (error instanceof CommanderError || error instanceof UnverifiedError) return exitCode;
+    const shown = errorShown(error, exitCode);
+    this.#deps.stderr(this.#json ? `${JSON.stringify({ error: shown })}\n` : errorText(shown));
+    return exitCode;
+  }
+}
+
+type ErrorShown = {
+  readonly reason?: string;
+  readonly message: string;
+  readonly metadata?: Readonly<Record<string, string>>;
+  readonly next_step?: string;
+};
+
+function errorShown(error: unknown, exitCode: ExitCode): ErrorShown {
+  if (isRefusal(error)) {
+    const { reason, message, metadata } = error;
+    const nextStep = error.nextStep || (exitCode === ExitCode.UNAVAILABLE ? "Run the same command again." : "");
+    return { reason: reasonName(reason), message, metadata, ...(nextStep !== "" && { next_step: nextStep }) };
+  }
+  if (!(error instanceof Error)) return { message: String(error) };
+  const next = "nextStep" in error && typeof error.nextStep === "string" ? { next_step: error.nextStep } : {};
+  if (exitCode !== ExitCode.INTERNAL) return { message: error.message, ...next };
+  return { message: `internal error: ${error.stack ?? error.message}` };
+}
+
+function errorText({ reason, message, metadata = {}, next_step: nextStep }: ErrorShown): string {
+  const facts = Object.entries(metadata).map(([name, value]) => `  ${printable(name)}: ${printable(value)}\n`);
+  const prefix = reason === undefined ? "error" : `error: ${reason}`;
+  const lines = message.split("\n").map(printable).join("\n");
+  const next = nextStep === undefined ? "" : `next: ${printable(nextStep)}\n`;
+  return `${prefix}: ${lines}\n${facts.join("")}${next}`;
+}

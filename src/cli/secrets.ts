@@ -1,0 +1,34 @@
+import { readFileSync } from "node:fs";
+import type { CliDeps } from "./deps.ts";
+import { UsageError } from "./exit-code.ts";
+
+/** Stands for the standard input where a path is expected. */
+export const STDIN = "-";
+
+/**
+ * Reads a secret from a file, from the standard input, or from an environment variable. Never from the command line, which
+ * every user of the machine can see. One line break at the end is not part of it.
+ *
+ * @param path of the file, or {@link STDIN}; the variable counts if it is left out
+ * @throws UsageError if there is none
+ */
+export async function readSecret(
+  { env, stdin }: CliDeps,
+  path: string | undefined,
+  { variable, option }: { variable: string; option: string },
+): Promise<string> {
+  const secret = path === undefined ? env[variable] : await readText(path, stdin);
+  const text = secret?.replace(/\r?\n$/, "") ?? "";
+  if (text === "")
+    throw new UsageError(`nothing to read: give ${option} (a path, or - for standard input) or ${variable}`);
+  return text;
+}
+
+async function readText(path: string, stdin: () => Promise<Uint8Array>): Promise<string> {
+  if (path === STDIN) return new TextDecoder().decode(await stdin());
+  try {
+    return readFileSync(path, "utf8");
+  } catch (error) {
+    throw new UsageError(`${path} can't be read (${(error as NodeJS.ErrnoException).code})`);
+  }
+}

@@ -1,0 +1,48 @@
+import type { DescEnum, JsonValue } from "@bufbuild/protobuf";
+
+/** JSON for people: one member a line, what is inside of it indented. */
+export function asText(json: JsonValue, indent = ""): string {
+  if (Array.isArray(json)) return json.map((item) => `${indent}- ${asText(item, `${indent}  `).trimStart()}`).join("");
+  if (typeof json !== "object" || json === null) return `${indent}${scalar(json)}\n`;
+  return Object.entries(json)
+    .map(([name, value]) => {
+      if (isEmpty(value)) return `${indent}${name}: none\n`;
+      if (typeof value !== "object" || value === null) return `${indent}${name}: ${scalar(value)}\n`;
+      return `${indent}${name}:\n${asText(value, `${indent}  `)}`;
+    })
+    .join("");
+}
+
+/** Rows below a heading, in columns. */
+export function asTable(heading: readonly string[], rows: readonly (readonly string[])[]): string {
+  const lines = [heading, ...rows].map((row) => row.map(printable));
+  const widths = heading.map((_, column) => Math.max(...lines.map((line) => (line[column] ?? "").length)));
+  return lines
+    .map(
+      (line) =>
+        `${line
+          .map((cell, i) => cell.padEnd(widths[i] ?? 0))
+          .join("  ")
+          .trimEnd()}\n`,
+    )
+    .join("");
+}
+
+/** Text from another party, without what could make a terminal do things. */
+export function printable(text: string): string {
+  // Control, format (direction marks among them), surrogate and private-use characters, and line separators.
+  return text.replace(/[\p{C}\p{Zl}\p{Zp}]/gu, "\u{FFFD}");
+}
+
+/** The name of an enum's value without the enum's own: `ACTIVE` of `SERVICE_STATUS_ACTIVE`; its number if it has none. */
+export function enumName(desc: DescEnum, value: number): string {
+  return desc.value[value]?.localName ?? String(value);
+}
+
+function scalar(value: string | number | boolean | null): string {
+  return typeof value === "string" ? printable(value) : String(value);
+}
+
+function isEmpty(value: JsonValue): boolean {
+  return typeof value === "object" && value !== null && Object.keys(value).length === 0;
+}

@@ -1,0 +1,50 @@
+import { createClient } from "@connectrpc/connect";
+import { type TokenSet, UserService } from "../../gen/omi/auth/v1/auth_service_pb.ts";
+import { Reason, Refusal } from "../core/refusal.ts";
+import type { Connections } from "../directory/connections.ts";
+
+/** A user of an app, as they are known to its Auth Provider. */
+export type UserCredentials = {
+  readonly appId: string;
+  readonly userName: string;
+  readonly password: string;
+};
+
+/**
+ * Makes a user account at an app's Auth Provider.
+ *
+ * @returns the user's `sub` in tokens
+ * @throws Refusal AUTH_MISSING if the app has no Auth Provider; what the provider refuses
+ */
+export async function signUpUser(connections: Connections, credentials: UserCredentials): Promise<string> {
+  const { appId, userName, password } = credentials;
+  const users = await usersOf(connections, appId);
+  return (await users.signUp({ appId, userName, password })).subject;
+}
+
+/**
+ * Signs a user in for one service of an app.
+ *
+ * @throws Refusal AUTH_MISSING if the app has no Auth Provider; what the provider refuses
+ */
+export async function signInUser(
+  connections: Connections,
+  credentials: UserCredentials & { readonly serviceId: string },
+): Promise<TokenSet> {
+  const { appId, userName, password, serviceId } = credentials;
+  const users = await usersOf(connections, appId);
+  const { tokens } = await users.signIn({ appId, userName, password, serviceId });
+  if (tokens === undefined) throw new Refusal(Reason.ANSWER_INVALID, "the Auth Provider gave no tokens");
+  return tokens;
+}
+
+async function usersOf({ registries, transportFor }: Connections, appId: string) {
+  const { value: app } = await registries.forApp(appId).resolveApp(appId, { fresh: true });
+  const provider = app.context?.authProvider ?? "";
+  if (provider === "") {
+    throw new Refusal(Reason.AUTH_MISSING, "the app has no Auth Provider", {
+      nextStep: "Announce one with: omi auth provision",
+    });
+  }
+  return createClient(UserService, await transportFor(provider, Reason.DEADLINE_EXCEEDED));
+}
