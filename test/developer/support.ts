@@ -41,6 +41,8 @@ export type DeveloperMesh = {
   readonly master: SigningKey;
   readonly developer: Developer;
   readonly connections: Connections;
+  /** Where the parts listen, by host. */
+  readonly hosts: Readonly<Record<string, string>>;
   /** What the flows told so far. */
   readonly steps: Step[];
 };
@@ -56,13 +58,16 @@ function providerEntry({ domain, key }: { domain: string; key: SigningKey }, par
   return entryJson({ domain, party, baseUrl: `http://${domain}`, keys });
 }
 
-/** A clock that shows another one's time and whose timers fire at once, so that nothing waits between attempts. */
+// Waits between attempts are shorter, time limits of connections are not.
+const SHORTEST_LIMIT_MS = 5000;
+
+/** A clock that shows another one's time and on which no wait takes time; time limits are real. */
 export function impatient(clock: Clock): Clock {
   return {
     now: () => clock.now(),
-    setTimer(_, callback) {
-      const timer = setImmediate(callback);
-      return () => clearImmediate(timer);
+    setTimer(milliseconds, callback) {
+      const timer = setTimeout(callback, milliseconds < SHORTEST_LIMIT_MS ? 0 : milliseconds);
+      return () => clearTimeout(timer);
     },
   };
 }
@@ -83,7 +88,7 @@ export async function startMesh(parts: { auth?: ServedPart; article?: ServedPart
     random: testBytes,
     logger: pino({ level: "silent" }),
   };
-  const hosts: Record<string, string> = {};
+  const hosts: Record<string, string> = { [registryDomain]: new URL(registry.url).host };
   hosts[providers.auth.domain] = await serve(parts.auth ?? (await startAuthProvider(common)));
   hosts[providers.article.domain] = await serve(parts.article ?? (await startArticles(common)));
   const connections = connectionsTo(registry, { directory: providerEntries, hosts });
@@ -96,7 +101,7 @@ export async function startMesh(parts: { auth?: ServedPart; article?: ServedPart
     random: testBytes,
     onStep: (step) => steps.push(step),
   });
-  return { registry, clock, master, developer, connections, steps };
+  return { registry, clock, master, developer, connections, hosts, steps };
 }
 
 type Common = Pick<Parameters<typeof createAuthProvider>[0], "registries" | "views" | "clock" | "random" | "logger">;

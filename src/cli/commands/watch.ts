@@ -24,7 +24,7 @@ import { enumName } from "../text.ts";
 type WatchOptions = { after?: bigint; limit?: number };
 
 // Waits before listening again, in milliseconds; the count begins anew whenever something came.
-const WAITS_MS = [500, 1000, 2000, 4000, 8000];
+const WAITS_MS = [500, 1000, 2000, 4000, 4000];
 
 /** `omi watch`: shows events as they happen. */
 export function addWatch(program: Command, deps: CliDeps): void {
