@@ -8,7 +8,7 @@ import { cpSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 rmSync("dist", { recursive: true, force: true });
 execFileSync("tsc", ["-p", "tsconfig.build.json"], { stdio: "inherit" });
 cpSync("proto", "dist/proto", { recursive: true });
-cpSync("src/omi.js", "dist/src/omi.js");
+writeFileSync("dist/src/omi.js", readFileSync("src/omi.js", "utf8").replace("./main.ts", "./main.js"), { mode: 0o755 });
 for (const file of ["LICENSE", "README.md", "CHANGELOG.md"]) cpSync(file, `dist/${file}`);
 
 const { name, version, description, type, license, imports, dependencies } = JSON.parse(

@@ -9,6 +9,6 @@ if (Number(process.versions.node.split(".")[0]) < NEEDED) {
   );
   process.exitCode = 2;
 } else {
-  const { main } = await import("./cli/main.ts");
+  const { main } = await import("./main.ts");
   await main();
 }

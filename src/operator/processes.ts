@@ -8,7 +8,7 @@ import { createConnectTransport } from "@connectrpc/connect-node";
 import { Health, HealthCheckResponse_ServingStatus } from "../../gen/health/v1/health_pb.ts";
 import type { Mesh, MeshMember } from "./mesh.ts";
 
-const launcher = process.env.OMI_TMP_LAUNCH ?? fileURLToPath(new URL("../omi.js", import.meta.url));
+const launcher = fileURLToPath(new URL("../omi.js", import.meta.url));
 
 /** How long a process may take until it serves, in milliseconds. */
 const startTimeoutMs = 20_000;
@@ -57,7 +57,7 @@ export async function startMesh(mesh: Mesh): Promise<RunningMesh> {
 export function startMember(folder: string, member: MeshMember): RunningMember {
   const logFile = join(folder, member.name, "log.jsonl");
   const output = openSync(logFile, "a", 0o600);
-  const child = spawn(process.execPath, [launcher, "serve", "--config", member.configFile], {
+  const child = spawn(process.execPath, [launcher, "serve", member.configFile], {
     stdio: ["ignore", output, output],
   });
   closeSync(output);

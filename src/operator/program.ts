@@ -1,6 +1,7 @@
 import { existsSync } from "node:fs";
 import { resolve } from "node:path";
 import { type Command, InvalidArgumentError } from "commander";
+import { UnverifiedError, UsageError } from "../cli/exit-code.ts";
 import { playDemo } from "../demo/demo.ts";
 import { rebuildRegistry, startPersistentMesh } from "./commands.ts";
 import type { RunningMesh } from "./processes.ts";
@@ -14,16 +15,16 @@ export function addOperatorCommands(program: Command): void {
   program
     .command("serve")
     .description("run one part of the mesh until told to stop (SIGINT, SIGTERM)")
-    .requiredOption("--config <file>", "the part's configuration, JSON")
+    .argument("<file>", "the part's configuration, JSON")
     .addHelpText(
       "after",
       `
 Settings can also come from the environment: OMI_SERVE_SERVER__PORT=7200 sets server.port.
 
 Example:
-  $ npx omi serve --config data/registry/config.json`,
+  $ npx omi serve data/registry/config.json`,
     )
-    .action(({ config }: { config: string }) => serve(config, process.env));
+    .action((file: string) => serve(file, process.env));
 
   program
     .command("start")
@@ -41,7 +42,7 @@ Example:
       "\nExits with 0 only if every outcome, refusals included, is as expected.\n\nExample:\n  $ npx omi demo",
     )
     .action(async () => {
-      if (!(await playDemo(print))) process.exitCode = 1;
+      if (!(await playDemo(print))) throw new UnverifiedError("not every outcome was as expected");
     });
 
   program
@@ -50,7 +51,6 @@ Example:
     .command("rebuild")
     .description("recreate all tables of a stopped registry from its log, and compare")
     .requiredOption("--database <file>", "the registry's SQLite file")
-    .option("--json", "print the report as JSON")
     .addHelpText(
       "after",
       `
@@ -59,13 +59,14 @@ Exits with 4 if the tables differ from what the log says; they are then as the l
 Example:
   $ npx omi registry rebuild --database data/registry/registry.db`,
     )
-    .action(({ database, json }: { database: string; json?: boolean }) => {
-      if (!existsSync(database)) throw new Error(`${database} does not exist`);
+    .action(({ database }: { database: string }) => {
+      const { json } = program.opts<{ json?: boolean }>();
+      if (!existsSync(database)) throw new UsageError(`${database} does not exist`);
       const report = rebuildRegistry(database, (entries) => {
         if (json !== true && process.stderr.isTTY) process.stderr.write(`\r${entries} entries`);
       });
       print(json === true ? JSON.stringify(report) : describeReport(report));
-      if (!report.equal) process.exitCode = 4;
+      if (!report.equal) throw new UnverifiedError("the tables differed from the log");
     });
 }
 
@@ -79,7 +80,7 @@ async function start(folder: string, port: number): Promise<void> {
   if (ended !== undefined) print(`${ended.name} has ended by itself; see ${ended.logFile}`);
   print("stopping");
   await mesh.stop();
-  if (ended !== undefined) process.exitCode = 1;
+  if (ended !== undefined) throw new Error(`${ended.name} has ended`);
 }
 
 function describeMesh({ running }: RunningMesh, folder: string): string {
