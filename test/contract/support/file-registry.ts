@@ -11,8 +11,8 @@ import { type RunningRegistry, runRegistry } from "../../support/registry.ts";
 export interface Contents {
   logSize: number;
   nonces: number;
-  /** Equal exactly if all tables hold the same. */
-  sha256: string;
+  /** Equal exactly if all tables hold the same: the log's last hash, and that of the dump of all others. */
+  state: string;
 }
 
 /** A registry on a file that the test can look into. */
@@ -40,19 +40,30 @@ export async function runFileRegistry(options: Partial<RegistryOptions> = {}): P
 export function dumpOf(file: string): string[] {
   const db = new BetterSqlite3(file, { readonly: true });
   try {
-    return canonicalDump(db, allTables).lines;
+    return canonicalDump(db, ["log", ...tablesBesideLog]).lines;
   } finally {
     db.close();
   }
 }
 
-const allTables = [...projectionTables, "log", "nonces", "contacts"];
+const tablesBesideLog = [...projectionTables, "nonces", "contacts"];
 
 async function runOn(folder: string, options: Partial<RegistryOptions>, clean: () => void): Promise<FileRegistry> {
   const file = join(folder, "registry.db");
   const running = await runRegistry({ ...options, databaseFile: file });
   const db = new BetterSqlite3(file, { readonly: true });
   const count = (table: string) => db.prepare<[], number>(`SELECT count(*) FROM ${table}`).pluck().get() ?? 0;
+  const logHash = db.prepare<[], Buffer>("SELECT hash FROM log ORDER BY entry_index DESC LIMIT 1").pluck();
+  let seen: { version: unknown; contents: Contents } | undefined;
+  const contents = (): Contents => {
+    // Moves whenever another connection has changed the file.
+    const version = db.pragma("data_version", { simple: true });
+    if (seen === undefined || seen.version !== version) {
+      const state = `${logHash.get()?.toString("hex")} ${canonicalDump(db, tablesBesideLog).sha256}`;
+      seen = { version, contents: { logSize: count("log"), nonces: count("nonces"), state } };
+    }
+    return seen.contents;
+  };
   const stop = async () => {
     await running.stop();
     db.close();
@@ -60,11 +71,7 @@ async function runOn(folder: string, options: Partial<RegistryOptions>, clean: (
   return {
     ...running,
     file,
-    contents: () => ({
-      logSize: count("log"),
-      nonces: count("nonces"),
-      sha256: canonicalDump(db, allTables).sha256,
-    }),
+    contents,
     async stop() {
       await stop();
       clean();
