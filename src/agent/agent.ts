@@ -128,7 +128,11 @@ export function createAgent(options: AgentOptions): Agent {
     tenancy,
     contexts,
     views,
-    onContext: (tenant, context) => hooks.onContext(tenant, context),
+    onContext(tenant, context) {
+      // A context comes with a binding or a change, so what was read before is out of date.
+      views.forget(tenant.appId);
+      return hooks.onContext(tenant, context);
+    },
   });
   const { serviceTypes, endpointUrl } = options;
   const provisions = new Provisions(db);

@@ -220,7 +220,7 @@ async function resetByMaster(stage: Stage): Promise<void> {
   );
   const { service } = await developer.masterReset({ appId, serviceId: "cms-article-77" });
   narrator.expect("the service is back with a fresh key", service.status === ServiceStatus.ACTIVE);
-  const { articles: list } = await (await asUser(stage, "cms-article-77")).listArticles({});
+  const { articles: list } = await untilServed(async () => (await asUser(stage, "cms-article-77")).listArticles({}));
   narrator.expect("with all that bob stored", list.length === 1);
 }
 
@@ -319,6 +319,18 @@ async function untilRefused(attempt: () => Promise<unknown>): Promise<void> {
     await attempt();
     await seconds(0.1);
   }
+}
+
+/** The other way round: what was refused a moment ago is served soon. */
+async function untilServed<T>(attempt: () => Promise<T>): Promise<T> {
+  for (let tries = 0; tries < 30; tries++) {
+    try {
+      return await attempt();
+    } catch {
+      await seconds(0.1);
+    }
+  }
+  return attempt();
 }
 
 function seconds(count: number): Promise<void> {
