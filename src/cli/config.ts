@@ -1,5 +1,5 @@
-import { existsSync, mkdirSync } from "node:fs";
-import { dirname, join } from "node:path";
+import { existsSync } from "node:fs";
+import { join } from "node:path";
 import { besideConfig, loadConfig } from "../core/config.ts";
 import { type ClientConfig, clientConfigSchema } from "../directory/client-config.ts";
 import { UsageError } from "./exit-code.ts";
@@ -29,7 +29,5 @@ export function loadClientConfig(
 }
 
 function pinFileOfUser(env: Readonly<Record<string, string | undefined>>): string {
-  const path = join(env.HOME ?? env.USERPROFILE ?? ".", ".omi", PIN_FILE);
-  mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
-  return path;
+  return join(env.HOME ?? env.USERPROFILE ?? ".", ".omi", PIN_FILE);
 }

@@ -1,4 +1,5 @@
-import { closeSync, fsyncSync, openSync, readFileSync, renameSync, writeSync } from "node:fs";
+import { closeSync, fsyncSync, mkdirSync, openSync, readFileSync, renameSync, writeSync } from "node:fs";
+import { dirname } from "node:path";
 import { create } from "@bufbuild/protobuf";
 import { z } from "zod";
 import { KeyAlgorithm } from "../../gen/omi/key/v1/key_pb.ts";
@@ -10,7 +11,7 @@ import type { Pin, PinStore } from "./pin-store.ts";
  * Keeps pins in a JSON file that people can read, as `known_hosts` does for SSH. Each change replaces the file in one step,
  * so a crash leaves the old or the new one.
  *
- * @param path the file; made when the first pin is kept
+ * @param path the file; made, with its folder, when the first pin is kept
  * @throws Error from both methods if the file exists and is not one of pins: rather no answer than a new first contact
  */
 export function createPinFile(path: string): PinStore {
@@ -79,6 +80,7 @@ function toJson(pin: Pin): z.infer<typeof pinSchema> {
 }
 
 function replaceFile(path: string, text: string): void {
+  mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
   const temporary = `${path}.${process.pid}.new`;
   const file = openSync(temporary, "w", 0o600);
   try {

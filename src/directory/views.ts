@@ -19,6 +19,8 @@ export interface Views {
   service(appId: string, serviceId: string): Promise<Service>;
   /** The app, read anew unless that happened within the last second: for when something unknown turns up, such as a key. */
   refresh(appId: string): Promise<App>;
+  /** The service, read anew unless that happened within the last second. */
+  refreshService(appId: string, serviceId: string): Promise<Service>;
   /** Drops what is known of an app and its services, e.g. because an event says that it changed. */
   forget(appId: string): void;
 }
@@ -75,6 +77,7 @@ export function createViews(options: ViewsOptions): Views {
     app: async (appId) => viewsOf(appId).app.get(),
     service: async (appId, serviceId) => serviceViewOf(appId, serviceId).get(),
     refresh: async (appId) => viewsOf(appId).app.refresh(),
+    refreshService: async (appId, serviceId) => serviceViewOf(appId, serviceId).refresh(),
     forget: (appId) => void startViews(appId),
   };
 }

@@ -1,11 +1,8 @@
 import { chmodSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import type { Command } from "commander";
 import { describe, expect, test } from "vitest";
-import { createProgram } from "../../src/cli/program.ts";
 import { toBase64Url } from "../../src/core/bytes.ts";
-import { FakeClock } from "../support/clock.ts";
-import { testBytes, testKey } from "../support/keys.ts";
+import { testKey } from "../support/keys.ts";
 import { providers, registryDomain } from "../support/registry.ts";
 import { type CliMesh, startCliMesh } from "./support.ts";
 
@@ -176,26 +173,19 @@ describe("watch", () => {
   test("shows what happens from now on, until it is interrupted", async () => {
     const { run, json, appId, serviceId } = await startComposed();
     let interrupt = () => {};
-    let shown = "";
-    const watching = run(["watch", appId], {
-      deps: {
-        onInterrupt: (stop) => {
-          interrupt = stop;
-        },
-        stdout: (text) => {
-          shown += text;
-          interrupt();
-        },
-      },
-    });
+    const onInterrupt = (stop: () => void) => {
+      interrupt = stop;
+    };
+    const watching = run(["watch", appId], { onInterrupt }, () => interrupt());
     // Whatever happens while the command is still on its way belongs to the past, so something happens again and again.
     let done = false;
     void watching.finally(() => {
       done = true;
     });
     while (!done) await json("rotate", appId, serviceId, "--immediate");
-    expect((await watching).code).toBe(0);
-    expect(shown).toContain("KEY_ROTATION");
+    const { code, stdout } = await watching;
+    expect(code).toBe(0);
+    expect(stdout).toContain("KEY_ROTATION");
   });
 
   test("ends with 3 when the registry is gone", async () => {
@@ -259,27 +249,4 @@ describe("a command ends with", () => {
     expect((await run(["service", "terminate", "app", "service"])).code).toBe(2);
     expect((await run(["service", "terminate", "app", "service", "--wipe", "--retain"])).code).toBe(2);
   });
-});
-
-test("every command has an example in its help", () => {
-  const texts: string[] = [];
-  const program = createProgram({
-    env: {},
-    stdout: (text) => texts.push(text),
-    stderr: () => {},
-    stdin: async () => new Uint8Array(),
-    clock: new FakeClock(),
-    random: testBytes,
-    onInterrupt: () => {},
-    operator: (root) => void root.command("serve"),
-  });
-  const leaves = (command: Command): Command[] =>
-    command.commands.length === 0 ? [command] : command.commands.flatMap(leaves);
-  const all = leaves(program).filter((command) => command.name() !== "help");
-  expect(all.map((command) => command.name())).toContain("serve");
-  for (const command of all.filter((leaf) => leaf.name() !== "serve")) {
-    texts.length = 0;
-    command.outputHelp();
-    expect(texts.join("")).toMatch(/Example:\n {2}\$ .*omi /);
-  }
 });

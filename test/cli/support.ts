@@ -7,6 +7,7 @@ import { type CliDeps, runProgram } from "../../src/cli/program.ts";
 import { saveSigningKey } from "../../src/developer/signing-key.ts";
 import { type DeveloperMesh, impatient, providerEntries, startMesh } from "../developer/support.ts";
 import { entryJson } from "../directory/support.ts";
+import { FakeClock } from "../support/clock.ts";
 import { temporaryFolder } from "../support/files.ts";
 import { testBytes } from "../support/keys.ts";
 import { registryDomain } from "../support/registry.ts";
@@ -35,13 +36,39 @@ export function omi(
   });
 }
 
+/** Runs a command in this process, without a mesh unless `deps` say otherwise. */
+export async function runHere(
+  args: readonly string[],
+  { stdin = "", ...deps }: Partial<Omit<CliDeps, "stdin" | "stdout" | "stderr">> & { stdin?: string } = {},
+  onStdout: (text: string) => void = () => {},
+): Promise<Ended> {
+  let [stdout, stderr] = ["", ""];
+  const code = await runProgram(args, {
+    env: {},
+    clock: impatient(new FakeClock()),
+    random: testBytes,
+    onInterrupt: () => {},
+    ...deps,
+    stdin: async () => new TextEncoder().encode(stdin),
+    stdout: (text) => {
+      stdout += text;
+      onStdout(text);
+    },
+    stderr: (text) => {
+      stderr += text;
+    },
+  });
+  return { code, stdout, stderr };
+}
+
 /** A mesh, and a developer's machine with a configuration and a Master key for it. */
 export type CliMesh = DeveloperMesh & {
   readonly folder: string;
   /** Runs a command in this process, by the mesh's clock. */
   run(
     args: readonly string[],
-    options?: { env?: Record<string, string>; stdin?: string; deps?: Partial<CliDeps> },
+    options?: Parameters<typeof runHere>[1],
+    onStdout?: Parameters<typeof runHere>[2],
   ): Promise<Ended>;
   /** Runs a command with `--json` that must succeed, and gives its result. */
   json<T = Record<string, unknown>>(...args: readonly string[]): Promise<T>;
@@ -53,23 +80,9 @@ export async function startCliMesh(): Promise<CliMesh> {
   saveSigningKey(join(folder, "master.json"), KeyRole.MASTER, mesh.master);
   writeFileSync(join(folder, "omi.json"), JSON.stringify(configOf(mesh)));
 
-  const run: CliMesh["run"] = async (args, { env = {}, stdin = "", deps = {} } = {}) => {
-    let [stdout, stderr] = ["", ""];
-    const code = await runProgram(args, {
-      env: { OMI_CONFIG: join(folder, "omi.json"), OMI_KEY: join(folder, "master.json"), ...env },
-      stdout: (text) => {
-        stdout += text;
-      },
-      stderr: (text) => {
-        stderr += text;
-      },
-      stdin: async () => new TextEncoder().encode(stdin),
-      clock: impatient(mesh.clock),
-      random: testBytes,
-      onInterrupt: () => {},
-      ...deps,
-    });
-    return { code, stdout, stderr };
+  const run: CliMesh["run"] = (args, { env, ...options } = {}, onStdout) => {
+    const files = { OMI_CONFIG: join(folder, "omi.json"), OMI_KEY: join(folder, "master.json") };
+    return runHere(args, { clock: impatient(mesh.clock), env: { ...files, ...env }, ...options }, onStdout);
   };
   return {
     ...mesh,

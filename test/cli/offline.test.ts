@@ -1,0 +1,109 @@
+import { readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import type { Command } from "commander";
+import { describe, expect, test } from "vitest";
+import { createProgram } from "../../src/cli/program.ts";
+import { fromHex, toBase64Url } from "../../src/core/bytes.ts";
+import { FakeClock } from "../support/clock.ts";
+import { present } from "../support/developer.ts";
+import { temporaryFolder } from "../support/files.ts";
+import { testBytes } from "../support/keys.ts";
+import { runHere } from "./support.ts";
+
+/** An environment that names a configuration in which nothing is preset. */
+function emptyConfig(): Record<string, string> {
+  const file = join(temporaryFolder(), "omi.json");
+  writeFileSync(file, "{}");
+  return { OMI_CONFIG: file };
+}
+
+test.each([
+  [["frobnicate"]],
+  [["keygen"]],
+  [["keygen", "--role", "king", "--out", "x"]],
+  [["app", "show"]],
+  [["service", "provision", "x", "--provider", "y", "--type", "z", "--storage-gb", "much"]],
+  [["backbone", "set", "x", "--service", "billing"]],
+  [["log", "--after", "-1"]],
+  [["inspect", "nonsense", "--offline"]],
+])("%j is wrong usage", async (args) => {
+  const { code, stdout, stderr } = await runHere(args, { env: emptyConfig() });
+  expect([code, stdout]).toEqual([2, ""]);
+  expect(stderr).not.toBe("");
+});
+
+test("keygen does not overwrite", async () => {
+  const path = join(temporaryFolder(), "master.json");
+  writeFileSync(path, "precious");
+  expect((await runHere(["keygen", "--out", path])).code).toBe(2);
+  expect(readFileSync(path, "utf8")).toBe("precious");
+});
+
+test.each<[string, string | undefined]>([
+  ["that is missing", undefined],
+  ["that is no JSON", "{"],
+  ["with an unknown setting", '{"devlopment": true}'],
+  ["with a wrong hosts table", '{"hosts": {"a.test": "nowhere"}}'],
+])("a configuration %s is wrong usage", async (_, text) => {
+  const config = join(temporaryFolder(), "omi.json");
+  if (text !== undefined) writeFileSync(config, text);
+  expect((await runHere(["resolve", "registry", "--registry", "a.test", "--config", config])).code).toBe(2);
+});
+
+describe("inspect", () => {
+  const file = (name: string) => new URL(`../vectors/statement/${name}`, import.meta.url).pathname;
+  const publicKeyOf = (path: string) =>
+    toBase64Url(present(fromHex(JSON.parse(readFileSync(path, "utf8")).public_key)));
+  const run = (args: readonly string[], stdin = "") =>
+    runHere(["inspect", ...args, "--offline"], { env: emptyConfig(), stdin });
+
+  test("shows a valid vector, from a file and from standard input", async () => {
+    const path = file("valid/service_binding.json");
+    const key = ["--public-key", publicKeyOf(path)];
+    const fromFile = await run([path, ...key]);
+    expect(fromFile.code).toBe(0);
+    expect(JSON.parse(fromFile.stdout)).toMatchObject({
+      type: "omi.registry.v1.ServiceBinding",
+      form: { status: "valid" },
+      signature: { status: "valid", key_from: "given" },
+      message: { developer_proof: { type: "omi.agent.v1.ProvisionService" } },
+    });
+    expect(await run(["-", ...key], readFileSync(path, "utf8"))).toEqual(fromFile);
+  });
+
+  test.each(["signature_flipped_bit.json", "unknown_field.json", "nested_type_mismatch.json", "key_neutral.json"])(
+    "ends with 4 for the invalid vector %s",
+    async (name) => {
+      const path = file(`invalid/${name}`);
+      expect((await run([path, "--public-key", publicKeyOf(path)])).code).toBe(4);
+    },
+  );
+
+  test("ends with 4 if another key was expected", async () => {
+    const other = publicKeyOf(file("valid/suspend.json"));
+    expect((await run([file("valid/service_binding.json"), "--public-key", other])).code).toBe(4);
+  });
+});
+
+test("every command has an example in its help", () => {
+  const texts: string[] = [];
+  const program = createProgram({
+    env: {},
+    stdout: (text) => texts.push(text),
+    stderr: () => {},
+    stdin: async () => new Uint8Array(),
+    clock: new FakeClock(),
+    random: testBytes,
+    onInterrupt: () => {},
+    operator: (root) => void root.command("serve"),
+  });
+  const leaves = (command: Command): Command[] =>
+    command.commands.length === 0 ? [command] : command.commands.flatMap(leaves);
+  const all = leaves(program).filter((command) => command.name() !== "help");
+  expect(all.map((command) => command.name())).toContain("serve");
+  for (const command of all.filter((leaf) => leaf.name() !== "serve")) {
+    texts.length = 0;
+    command.outputHelp();
+    expect(texts.join("")).toMatch(/Example:\n {2}\$ .*omi /);
+  }
+});
