@@ -95,8 +95,8 @@ ${parts.join("\n")}
 Next, in another terminal:
   npx omi keygen --role master --out master.json
   export OMI_KEY=master.json
-  npx omi namespace claim alice --registry omi-registry.test
-  npx omi app register --registry omi-registry.test --namespace alice --slug shop --name "My shop"
+  npx omi namespace claim alice
+  npx omi app register alice shop --name "My shop"
   npx omi --help`;
 }
 
