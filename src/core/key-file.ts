@@ -89,12 +89,19 @@ export function readKeyFile(path: string): KeyFile {
   return parseKeyFile(path, readPrivateText(path));
 }
 
-function readPrivateText(path: string): string {
+/**
+ * Reads a small file that holds a secret.
+ *
+ * @throws KeyFileError if it is missing, no plain file, longer than 4 KiB, or readable by anybody but its owner
+ */
+export function readPrivateText(path: string): string {
   const file = open(path, constants.O_RDONLY);
   try {
     // Of the file that is open, so that nobody can swap it between the check and the reading.
     const { mode, size } = fstatSync(file);
-    if ((mode & constants.S_IFMT) !== constants.S_IFREG || size > MAX_FILE_LENGTH) throw notAKeyFile(path);
+    if ((mode & constants.S_IFMT) !== constants.S_IFREG || size > MAX_FILE_LENGTH) {
+      throw new KeyFileError(`${path} is no file of at most ${MAX_FILE_LENGTH} bytes`, "Check the path.");
+    }
     // Windows has no such modes and reports 0666 for every file.
     if (process.platform !== "win32" && (mode & 0o077) !== 0) {
       throw new KeyFileError(`${path} can be read by others`, `Take their access away: chmod 600 ${path}`);

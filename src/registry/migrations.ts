@@ -1,3 +1,4 @@
+import { outboxMigration } from "../events/outbox.ts";
 import { logMigration } from "../log/log.ts";
 import type { Migration } from "../store/database.ts";
 import { noncesMigration } from "../store/nonces.ts";
@@ -89,4 +90,5 @@ export const projectionTables = ["proofs", "keys", "services", "apps", "namespac
 /** The registry's schema. */
 export const registryMigrations: readonly Migration[] = [
   [logMigration, noncesMigration, projectionMigration, contactsMigration].join("\n"),
+  outboxMigration,
 ];

@@ -8,6 +8,8 @@ import type { Statement } from "../../gen/omi/statement/v1/statement_pb.ts";
 import type { Clock } from "../core/clock.ts";
 import type { Random } from "../core/random.ts";
 import type { Directory } from "../directory/directory.ts";
+import { startOutbox } from "../events/outbox.ts";
+import type { Publisher } from "../events/publisher.ts";
 import { WatchHub } from "../events/watch-hub.ts";
 import { Log } from "../log/log.ts";
 import { boundedRequests } from "../rpc/bounds.ts";
@@ -59,6 +61,8 @@ export interface RegistryOptions {
   codeSender?: CodeSender;
   /** Hosts that may have plain http URLs; none unless in development. */
   allowPlainHttp?: (host: string) => boolean;
+  /** Where events are sent beside Watch; nowhere if absent. */
+  publisher?: Publisher;
   /** See `WriteQueue`; for tests. */
   failpoint?: (name: string) => void;
 }
@@ -68,8 +72,10 @@ export interface Registry {
   routes(router: ConnectRouter): void;
   /** Its key set, for the well-known document. */
   keySet(): Statement;
-  /** Commits what waits and closes the file. */
-  close(): void;
+  /** The log index up to which all events are published; undefined without a publisher. */
+  publishedIndex(): number | undefined;
+  /** Commits what waits and closes the file, at once; resolves when the publisher's connection is closed too. */
+  close(): Promise<void>;
 }
 
 /**
@@ -98,12 +104,26 @@ export async function createRegistry(options: RegistryOptions): Promise<Registry
     allowPlainHttp: options.allowPlainHttp ?? (() => false),
   };
   await publishKeys(core);
+  const outbox =
+    options.publisher &&
+    startOutbox({
+      db,
+      writes: core.queue,
+      log: core.log,
+      publisher: options.publisher,
+      changes: core.hub.subscribe(undefined),
+      clock: options.clock,
+      logger: options.logger,
+    });
   return {
     routes: (router) => registerRoutes(core, router),
     keySet: () => publishedKeySet(core.store),
+    publishedIndex: () => outbox?.publishedIndex,
     close() {
+      const stopped = outbox?.stop();
       core.queue.close();
       db.close();
+      return stopped ?? Promise.resolve();
     },
   };
 }
