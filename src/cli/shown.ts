@@ -1,4 +1,4 @@
-import type { DescMessage, JsonValue, MessageShape } from "@bufbuild/protobuf";
+import type { DescMessage, JsonObject, JsonValue, MessageShape } from "@bufbuild/protobuf";
 import { KeyStatus } from "../../gen/omi/registry/v1/app_pb.ts";
 import { type Service, ServiceStatusSchema } from "../../gen/omi/registry/v1/service_pb.ts";
 import type { Statement } from "../../gen/omi/statement/v1/statement_pb.ts";
@@ -8,9 +8,12 @@ import type { Verified } from "../directory/verified.ts";
 import { statementId } from "../statement/statement.ts";
 import { asTable, enumName } from "./text.ts";
 
-/** A message as commands show it; a Statement in it by its type and ID. */
-export function shown<Desc extends DescMessage>(schema: Desc, message: MessageShape<Desc>): Promise<JsonValue> {
-  return readable(schema, message, async (statement) => reference(statement));
+/** A message as commands show it: all fields, but for a header, and a Statement in it by its type and ID. */
+export async function shown<Desc extends DescMessage>(schema: Desc, message: MessageShape<Desc>): Promise<JsonValue> {
+  const showStatement = async (statement: Statement) => reference(statement);
+  const json = await readable(schema, message, { showStatement, withEmpty: true });
+  const { header: _, ...content } = json as JsonObject;
+  return content;
 }
 
 /** A verified answer: what it says, and of when it is. */
@@ -24,7 +27,7 @@ export async function shownAnswer<Desc extends DescMessage>(
       ...reference(statement),
       signer: header.signer,
       issued_at: isoTime(header.issuedAt),
-      ...(header.expiresAt !== 0n && { expires_at: isoTime(header.expiresAt) }),
+      expires_at: header.expiresAt === 0n ? null : isoTime(header.expiresAt),
       app_sequence: Number(header.appSequence),
     },
   };

@@ -1,12 +1,12 @@
 import type { DescEnum, JsonValue } from "@bufbuild/protobuf";
 
-/** JSON for people: one member a line, what is inside of it indented. */
+/** JSON for people: one member a line, what is inside of it indented, and without what is empty. */
 export function asText(json: JsonValue, indent = ""): string {
   if (Array.isArray(json)) return json.map((item) => `${indent}- ${asText(item, `${indent}  `).trimStart()}`).join("");
   if (typeof json !== "object" || json === null) return `${indent}${scalar(json)}\n`;
   return Object.entries(json)
+    .filter(([, value]) => !isEmpty(value))
     .map(([name, value]) => {
-      if (isEmpty(value)) return `${indent}${name}: none\n`;
       if (typeof value !== "object" || value === null) return `${indent}${name}: ${scalar(value)}\n`;
       return `${indent}${name}:\n${asText(value, `${indent}  `)}`;
     })
@@ -44,5 +44,5 @@ function scalar(value: string | number | boolean | null): string {
 }
 
 function isEmpty(value: JsonValue): boolean {
-  return typeof value === "object" && value !== null && Object.keys(value).length === 0;
+  return value === null || value === "" || (typeof value === "object" && Object.keys(value).length === 0);
 }

@@ -1,16 +1,16 @@
 import type { DescMessage, DescService, MessageInitShape } from "@bufbuild/protobuf";
-import { type Client, createClient } from "@connectrpc/connect";
+import type { Client } from "@connectrpc/connect";
 import type { DirectoryEntry } from "../../gen/omi/directory/v1/directory_pb.ts";
 import type { Statement } from "../../gen/omi/statement/v1/statement_pb.ts";
 import { type Clock, unixSeconds } from "../core/clock.ts";
 import type { Random } from "../core/random.ts";
-import { Reason } from "../core/refusal.ts";
 import type { Connections } from "../directory/connections.ts";
 import { providerKey } from "../directory/entry.ts";
 import type { RegistryClient } from "../directory/registry-client.ts";
 import { type Verified, verifyAnswer } from "../directory/verified.ts";
 import type { SigningKey } from "../statement/crypto.ts";
 import { type OpenedAnswer, signStatement, statementId } from "../statement/statement.ts";
+import { callProvider } from "./reach.ts";
 import { withRetries } from "./retry.ts";
 import { type OnStep, stepOf } from "./step.ts";
 
@@ -83,11 +83,9 @@ export async function orderAt<Service extends DescService, Response>(
   statement: Statement,
   call: (client: Client<Service>, statement: Statement) => Promise<Response>,
 ): Promise<Response> {
-  return send(core, provider, statement, async () => {
-    // No Reason says that a provider can't be reached; of those that exist this one says what to do.
-    const transport = await core.connections.transportFor(provider, Reason.DEADLINE_EXCEEDED);
-    return call(createClient(service, transport), statement);
-  });
+  return send(core, provider, statement, () =>
+    callProvider(core.connections, provider, service, (client) => call(client, statement)),
+  );
 }
 
 /**

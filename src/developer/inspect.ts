@@ -122,9 +122,9 @@ async function showMessage(
   if (schema === undefined || depth > MAX_DEPTH) return {};
   try {
     const message = decodeTolerant(schema, statement.data, "");
-    const show = async (inner: Statement) =>
+    const showStatement = async (inner: Statement) =>
       (await inspectNested(inner, options, outer, depth + 1)) as unknown as JsonValue;
-    return { message: await readable(schema, message, show) };
+    return { message: await readable(schema, message, { showStatement, withEmpty: false }) };
   } catch (error) {
     if (error instanceof Refusal) return {};
     throw error;

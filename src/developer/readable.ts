@@ -12,41 +12,53 @@ const KEY_LENGTH = 32;
 /** What a Statement inside a message is shown as. */
 export type ShowStatement = (statement: Statement) => Promise<JsonValue>;
 
+/** How a message is shown. */
+export type ReadableOptions = {
+  readonly showStatement: ShowStatement;
+  /** True: fields that are empty are there too, so that a type always has the same members. False: they are left out. */
+  readonly withEmpty: boolean;
+};
+
 /**
- * A message for people, as JSON under the names of the contract: times in ISO 8601, public keys with their key IDs, other
- * bytes in hex. Fields that are empty are left out.
+ * A message for people, as JSON under the names of the contract: times in ISO 8601 or null, public keys with their key IDs
+ * or null, other bytes in hex.
  */
-export async function readable(schema: DescMessage, message: Message, show: ShowStatement): Promise<JsonValue> {
-  return readableMessage(reflect(schema, message), show);
+export async function readable(schema: DescMessage, message: Message, options: ReadableOptions): Promise<JsonValue> {
+  return readableMessage(reflect(schema, message), options);
 }
 
-async function readableMessage(message: ReflectMessage, show: ShowStatement): Promise<JsonValue> {
-  if (message.desc.typeName === StatementSchema.typeName) return show(message.message as Statement);
+async function readableMessage(message: ReflectMessage, options: ReadableOptions): Promise<JsonValue> {
+  if (message.desc.typeName === StatementSchema.typeName) return options.showStatement(message.message as Statement);
   const json: Record<string, JsonValue> = {};
   for (const field of message.fields) {
-    if (message.isSet(field)) json[field.name] = await readableField(field, message.get(field), show);
+    const isSet = message.isSet(field);
+    if (isSet || (options.withEmpty && field.message === undefined)) {
+      json[field.name] = await readableField(field, message.get(field), options);
+    } else if (options.withEmpty) json[field.name] = field.fieldKind === "list" ? [] : null;
   }
   return json;
 }
 
-async function readableField(field: DescField, value: unknown, show: ShowStatement): Promise<JsonValue> {
-  if (field.fieldKind !== "list") return readableValue(field, value, show);
+async function readableField(field: DescField, value: unknown, options: ReadableOptions): Promise<JsonValue> {
+  if (field.fieldKind !== "list") return readableValue(field, value, options);
   const items: JsonValue[] = [];
-  for (const item of value as Iterable<unknown>) items.push(await readableValue(field, item, show));
+  for (const item of value as Iterable<unknown>) items.push(await readableValue(field, item, options));
   return items;
 }
 
-async function readableValue(field: DescField, value: unknown, show: ShowStatement): Promise<JsonValue> {
-  if (field.message !== undefined) return readableMessage(value as ReflectMessage, show);
+async function readableValue(field: DescField, value: unknown, options: ReadableOptions): Promise<JsonValue> {
+  if (field.message !== undefined) return readableMessage(value as ReflectMessage, options);
   if (field.enum !== undefined) return field.enum.value[value as number]?.name ?? (value as number);
   if (field.scalar === ScalarType.BYTES) return readableBytes(field, value as Uint8Array);
   if (typeof value !== "bigint") return value as JsonValue;
-  return TIME.test(field.name) ? isoTime(value) : readableNumber(value);
+  if (!TIME.test(field.name)) return readableNumber(value);
+  return value === 0n ? null : isoTime(value);
 }
 
 function readableBytes(field: DescField, bytes: Uint8Array): JsonValue {
-  const isKey = PUBLIC_KEY.test(field.name) && bytes.length === KEY_LENGTH;
-  return isKey ? { key_id: keyIdOf(bytes), public_key: toBase64Url(bytes) } : toHex(bytes);
+  if (!PUBLIC_KEY.test(field.name)) return toHex(bytes);
+  if (bytes.length === 0) return null;
+  return { key_id: bytes.length === KEY_LENGTH ? keyIdOf(bytes) : null, public_key: toBase64Url(bytes) };
 }
 
 /** A number where JSON readers agree on it, else its digits. */

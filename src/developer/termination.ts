@@ -7,7 +7,7 @@ import {
 } from "../../gen/omi/agent/v1/agent_pb.ts";
 import { TenancyService } from "../../gen/omi/agent/v1/agent_service_pb.ts";
 import { KeyStatus } from "../../gen/omi/registry/v1/app_pb.ts";
-import { type Service, UnbindSchema } from "../../gen/omi/registry/v1/service_pb.ts";
+import { type Service, ServiceStatus, UnbindSchema } from "../../gen/omi/registry/v1/service_pb.ts";
 import type { Statement } from "../../gen/omi/statement/v1/statement_pb.ts";
 import { equalBytes } from "../core/bytes.ts";
 import { answerInvalid, checkAnswer } from "../directory/answer-invalid.ts";
@@ -29,7 +29,7 @@ export type TerminationOrder = ServiceRef & {
 export type Termination = {
   /** The registry's tombstone. */
   readonly service: Service;
-  /** The provider's receipt. Absent if the service was suspended, so that no key could sign one that counts. */
+  /** The provider's receipt. Absent if the service was suspended or unbound, so that no key could sign one that counts. */
   readonly receipt?: TerminationReceipt;
   /** True if the receipt is for an earlier order, whose `dataHandling` may have been another. */
   readonly repeated: boolean;
@@ -37,7 +37,8 @@ export type Termination = {
 
 /**
  * Ends a service for ever: the provider stops the bill, handles the data as ordered and gives a receipt; with it the
- * registry ends the binding. If the provider gives none, {@link unbindService} ends the binding all the same.
+ * registry ends the binding. If the provider gives none, {@link unbindService} ends the binding all the same; the provider
+ * can still be told afterwards.
  */
 export async function terminateService(core: DeveloperCore, order: TerminationOrder): Promise<Termination> {
   const { appId, serviceId, dataHandling } = order;
@@ -55,6 +56,7 @@ export async function terminateService(core: DeveloperCore, order: TerminationOr
   const response = await orderAt(core, provider, TenancyService, terminate, (client, statement) =>
     client.terminateService({ statement }),
   );
+  if (record.status === ServiceStatus.REVOKED) return { service: record, repeated: false };
   const active = record.keys.find(({ status }) => status === KeyStatus.ACTIVE);
   if (active === undefined) return { service: await unbindService(core, order), repeated: false };
   const receipt = await checkReceipt(core, record, active.publicKey, registry.domain, response.receipt);

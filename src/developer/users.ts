@@ -1,7 +1,7 @@
-import { createClient } from "@connectrpc/connect";
 import { type TokenSet, UserService } from "../../gen/omi/auth/v1/auth_service_pb.ts";
 import { Reason, Refusal } from "../core/refusal.ts";
 import type { Connections } from "../directory/connections.ts";
+import { callProvider } from "./reach.ts";
 
 /** A user of an app, as they are known to its Auth Provider. */
 export type UserCredentials = {
@@ -18,8 +18,11 @@ export type UserCredentials = {
  */
 export async function signUpUser(connections: Connections, credentials: UserCredentials): Promise<string> {
   const { appId, userName, password } = credentials;
-  const users = await usersOf(connections, appId);
-  return (await users.signUp({ appId, userName, password })).subject;
+  const provider = await authProviderOf(connections, appId);
+  const { subject } = await callProvider(connections, provider, UserService, (users) =>
+    users.signUp({ appId, userName, password }),
+  );
+  return subject;
 }
 
 /**
@@ -32,19 +35,19 @@ export async function signInUser(
   credentials: UserCredentials & { readonly serviceId: string },
 ): Promise<TokenSet> {
   const { appId, userName, password, serviceId } = credentials;
-  const users = await usersOf(connections, appId);
-  const { tokens } = await users.signIn({ appId, userName, password, serviceId });
+  const provider = await authProviderOf(connections, appId);
+  const { tokens } = await callProvider(connections, provider, UserService, (users) =>
+    users.signIn({ appId, userName, password, serviceId }),
+  );
   if (tokens === undefined) throw new Refusal(Reason.ANSWER_INVALID, "the Auth Provider gave no tokens");
   return tokens;
 }
 
-async function usersOf({ registries, transportFor }: Connections, appId: string) {
+async function authProviderOf({ registries }: Connections, appId: string): Promise<string> {
   const { value: app } = await registries.forApp(appId).resolveApp(appId, { fresh: true });
   const provider = app.context?.authProvider ?? "";
-  if (provider === "") {
-    throw new Refusal(Reason.AUTH_MISSING, "the app has no Auth Provider", {
-      nextStep: "Announce one with: omi auth provision",
-    });
-  }
-  return createClient(UserService, await transportFor(provider, Reason.DEADLINE_EXCEEDED));
+  if (provider !== "") return provider;
+  throw new Refusal(Reason.AUTH_MISSING, "the app has no Auth Provider", {
+    nextStep: "Announce one with: omi auth provision",
+  });
 }

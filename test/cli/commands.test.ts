@@ -66,7 +66,7 @@ describe("a developer", () => {
       { role: "OPERATIONAL_ROLE_BILLING", name: "invoices", url: "http://billing.test/x" },
       { role: "OPERATIONAL_ROLE_LOGGING", name: "otel", url: "http://otel.test" },
     ]);
-    expect(await json("backbone", "set", appId, "--clear")).not.toHaveProperty("operational_services");
+    expect(await json("backbone", "set", appId, "--clear")).toMatchObject({ operational_services: [] });
   });
 
   test("rotates, suspends, restores and ends a service", async () => {

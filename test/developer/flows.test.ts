@@ -148,6 +148,14 @@ describe("a service", () => {
     expect(ended).toEqual({ repeated: false, service: expect.objectContaining({ status: ServiceStatus.REVOKED }) });
   });
 
+  test("that was unbound can still be ended at its provider", async () => {
+    const { developer, ref, steps } = await startService();
+    await developer.unbindService(ref);
+    const ended = await developer.terminateService({ ...ref, dataHandling: DataHandling.WIPE });
+    expect(ended.service.status).toBe(ServiceStatus.REVOKED);
+    expect(steps.filter(({ action, type }) => action === "sent" && type.endsWith("Unbind"))).toHaveLength(1);
+  });
+
   test("that was ended stays so", async () => {
     const { developer, ref } = await startService();
     await developer.unbindService(ref);

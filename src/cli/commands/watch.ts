@@ -157,9 +157,10 @@ function eventLine(event: Event, time: bigint): string {
 function sleep(clock: Clock, milliseconds: number, signal: AbortSignal): Promise<void> {
   return new Promise((resolve) => {
     const cancel = clock.setTimer(milliseconds, resolve);
-    signal.addEventListener("abort", () => {
+    const stop = () => {
       cancel();
       resolve();
-    });
+    };
+    signal.addEventListener("abort", stop, { once: true });
   });
 }
