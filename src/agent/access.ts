@@ -10,8 +10,8 @@ const callerKey: ContextKey<Caller | undefined> = createContextKey<Caller | unde
 
 /**
  * Holds the RPCs of a service to the access that the contract states for them: `ACCESS_OPEN` passes, `ACCESS_USER_TOKEN`
- * passes with a token that verifies. All else is refused, so that an RPC whose contract states no access, or one that this
- * interceptor can't check, is never open by oversight.
+ * and `ACCESS_SERVICE_TOKEN` pass with a token of that kind that verifies. All else is refused, so that an RPC whose contract
+ * states no access, or one that this interceptor can't check, is never open by oversight.
  */
 export function accessInterceptor(authentication: Authentication): Interceptor {
   return (next) => async (request) => {
@@ -20,6 +20,9 @@ export function accessInterceptor(authentication: Authentication): Interceptor {
         break;
       case Access.USER_TOKEN:
         request.contextValues.set(callerKey, await authentication.authenticate(request.header));
+        break;
+      case Access.SERVICE_TOKEN:
+        request.contextValues.set(callerKey, await authentication.authenticateService(request.header));
         break;
       default:
         throw new Refusal(Reason.UNIMPLEMENTED, "the access that this RPC asks for is not offered here", {
@@ -31,7 +34,7 @@ export function accessInterceptor(authentication: Authentication): Interceptor {
 }
 
 /**
- * Who called an RPC of `ACCESS_USER_TOKEN`.
+ * Who called an RPC of `ACCESS_USER_TOKEN` or `ACCESS_SERVICE_TOKEN`.
  *
  * @param values those of the handler's context
  * @throws Error if the RPC is not behind the agent's interceptor

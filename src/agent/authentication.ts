@@ -3,21 +3,25 @@ import { type Service, ServiceStatus } from "../../gen/omi/registry/v1/service_p
 import { type Clock, unixSeconds } from "../core/clock.ts";
 import { Reason, Refusal } from "../core/refusal.ts";
 import type { Views } from "../directory/views.ts";
+import { requireSender } from "../tenancy/service-sender.ts";
 import type { Tenants } from "../tenancy/tenants.ts";
 import { type TenantId, tenantUnknown } from "../tenancy/tenants.ts";
-import { type AccessTokenClaims, audienceOf, readClaims } from "../token/claims.ts";
+import { bearerToken } from "../token/bearer.ts";
+import { type AccessTokenClaims, audienceOf, readClaims, type TokenUse } from "../token/claims.ts";
 import { parseCompactToken } from "../token/compact.ts";
 import { tokenInvalid } from "../token/token-invalid.ts";
 import { createTokenVerifier } from "../token/token-verifier.ts";
 import type { ContextFlow } from "./context-flow.ts";
 import type { Contexts } from "./contexts.ts";
 
-/** A user who called one of the provider's tenants. */
+/** A user, or a service of the same app, who called one of the provider's tenants. */
 export type Caller = {
   /** The tenant that the token is for. */
   readonly tenant: TenantId;
-  /** What the app's Auth Provider says of the user. */
+  /** What the app's Auth Provider says of the caller. */
   readonly claims: AccessTokenClaims;
+  /** The ID of the service that called; undefined if it was a user. */
+  readonly callingService: string | undefined;
 };
 
 /** What {@link Authentication} needs. */
@@ -47,11 +51,31 @@ export class Authentication {
    *   or VIEW_STALE {age_seconds}
    */
   async authenticate(credentials: string | Headers): Promise<Caller> {
-    const token = typeof credentials === "string" ? credentials : bearerToken(credentials);
-    const tenant = this.#tenantOf(token);
-    const claims = await this.#verifyToken(token, tenant);
+    const { tenant, claims } = await this.#accept(credentials, "user");
     // Bound to a key that its bearer has to prove (RFC 9449), which is not asked for here.
     if (claims.cnf !== undefined) throw tokenInvalid("cnf");
+    return { tenant, claims, callingService: undefined };
+  }
+
+  /**
+   * Verifies an access token of a service of the tenant's app, and that both services are active at the registry. The key
+   * that the token is bound to has to count still: see {@link requireSender}.
+   *
+   * @param credentials as for {@link authenticate}
+   * @throws Refusal as {@link authenticate} does; TOKEN_REVOKED
+   */
+  async authenticateService(credentials: string | Headers): Promise<Caller> {
+    const { tenant, claims } = await this.#accept(credentials, "service");
+    const callingService = await this.#view(tenant, (views) =>
+      requireSender(claims, { views, clock: this.#options.clock }),
+    );
+    return { tenant, claims, callingService };
+  }
+
+  async #accept(credentials: string | Headers, use: TokenUse): Promise<Omit<Caller, "callingService">> {
+    const token = typeof credentials === "string" ? credentials : bearerToken(credentials);
+    const tenant = this.#tenantOf(token);
+    const claims = await this.#verifyToken(token, tenant, use);
     requireActive(await this.#view(tenant, ({ service }) => service(tenant.appId, tenant.serviceId)));
     return { tenant, claims };
   }
@@ -66,24 +90,29 @@ export class Authentication {
     throw tenantUnknown();
   }
 
-  async #verifyToken(token: string, tenant: TenantId): Promise<AccessTokenClaims> {
+  async #verifyToken(token: string, tenant: TenantId, use: TokenUse): Promise<AccessTokenClaims> {
     const app = await this.#app(tenant, ({ app }) => app(tenant.appId));
     try {
-      return await this.#verifyWith(app, token, tenant);
+      return await this.#verifyWith(app, token, tenant, use);
     } catch (error) {
       // A key that was announced a moment ago. A stranger's key costs one read a second at most.
       if (!(error instanceof Refusal) || error.metadata.rule !== "kid") throw error;
       const newer = await this.#app(tenant, ({ refresh }) => refresh(tenant.appId));
-      return this.#verifyWith(newer, token, tenant);
+      return this.#verifyWith(newer, token, tenant, use);
     }
   }
 
-  #verifyWith({ context }: App, token: string, { appId, serviceId }: TenantId): Promise<AccessTokenClaims> {
+  #verifyWith(
+    { context }: App,
+    token: string,
+    { appId, serviceId }: TenantId,
+    use: TokenUse,
+  ): Promise<AccessTokenClaims> {
     return this.#verify(token, {
       keys: context?.authKeys ?? [],
       issuer: context?.authProviderUrl ?? "",
       audience: audienceOf(appId, serviceId),
-      use: "user",
+      use,
       now: unixSeconds(this.#options.clock),
     });
   }
@@ -95,12 +124,12 @@ export class Authentication {
   }
 
   /** Reads a view. Whatever keeps it from being read, the tenant's callers can only wait for it to be back. */
-  async #view<T extends App | Service>(tenant: TenantId, read: (views: Views) => Promise<T>): Promise<T> {
+  async #view<T>(tenant: TenantId, read: (views: Views) => Promise<T>): Promise<T> {
     const { views, contexts, clock } = this.#options;
     try {
       return await read(views);
     } catch (error) {
-      if (!(error instanceof Refusal)) throw error;
+      if (!(error instanceof Refusal) || error.reason === Reason.TOKEN_REVOKED) throw error;
       const seenAt = contexts.get(tenant)?.seenAt ?? 0;
       const age = error.metadata.age_seconds ?? String(unixSeconds(clock) - seenAt);
       throw new Refusal(Reason.VIEW_STALE, "what is known of the app is too old to go by", {
@@ -112,19 +141,9 @@ export class Authentication {
   }
 }
 
-/** @throws Refusal TOKEN_MISSING */
-function bearerToken(headers: Headers): string {
-  const token = BEARER.exec(headers.get("authorization") ?? "")?.[1];
-  if (token === undefined) throw new Refusal(Reason.TOKEN_MISSING, "the call needs a bearer token");
-  return token;
-}
-
 function requireActive({ status }: Service): void {
   if (status === ServiceStatus.ACTIVE) return;
   throw status === ServiceStatus.SUSPENDED
     ? new Refusal(Reason.SERVICE_SUSPENDED, "the developer has suspended the service")
     : new Refusal(Reason.SERVICE_REVOKED, "the developer has unbound the service");
 }
-
-// The scheme's name is in any case (RFC 9110 section 11.1).
-const BEARER = /^bearer +(\S+) *$/i;

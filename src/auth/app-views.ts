@@ -1,5 +1,5 @@
 import type { App } from "../../gen/omi/registry/v1/app_pb.ts";
-import { ServiceStatus } from "../../gen/omi/registry/v1/service_pb.ts";
+import { type Service, ServiceStatus } from "../../gen/omi/registry/v1/service_pb.ts";
 import { parseAppId } from "../core/app-id.ts";
 import { isRefusal, Reason, Refusal } from "../core/refusal.ts";
 import type { Views } from "../directory/views.ts";
@@ -35,22 +35,29 @@ export class AppViews {
    * @throws Refusal SERVICE_UNKNOWN, SERVICE_SUSPENDED, SERVICE_REVOKED, VIEW_STALE or REGISTRY_UNAVAILABLE
    */
   async requireActive(appId: string, serviceId: string): Promise<void> {
-    const status = await this.#status(appId, serviceId);
-    if (status === ServiceStatus.ACTIVE) return;
-    if (status === ServiceStatus.SUSPENDED) throw new Refusal(Reason.SERVICE_SUSPENDED, "the service is suspended");
-    throw new Refusal(Reason.SERVICE_REVOKED, "the service is no longer part of the app");
+    requireActive(await this.service(appId, serviceId));
   }
 
-  async #status(appId: string, serviceId: string): Promise<ServiceStatus> {
-    try {
-      return (await this.#views.service(appId, serviceId)).status;
-    } catch (error) {
-      if (isRefusal(error, Reason.SERVICE_UNKNOWN)) {
-        throw new Refusal(Reason.SERVICE_UNKNOWN, "the app has no such service", { cause: error });
-      }
-      throw viewFailure(error, appId);
-    }
+  /**
+   * A service of the app as it is now.
+   *
+   * @throws Refusal SERVICE_UNKNOWN, VIEW_STALE or REGISTRY_UNAVAILABLE
+   */
+  service(appId: string, serviceId: string): Promise<Service> {
+    return readService(appId, this.#views.service(appId, serviceId));
   }
+
+  /** As {@link AppViews.service}, but read anew unless that happened a moment ago. */
+  refreshService(appId: string, serviceId: string): Promise<Service> {
+    return readService(appId, this.#views.refreshService(appId, serviceId));
+  }
+}
+
+/** @throws Refusal SERVICE_SUSPENDED or SERVICE_REVOKED */
+export function requireActive({ status }: Service): void {
+  if (status === ServiceStatus.ACTIVE) return;
+  if (status === ServiceStatus.SUSPENDED) throw new Refusal(Reason.SERVICE_SUSPENDED, "the service is suspended");
+  throw new Refusal(Reason.SERVICE_REVOKED, "the service is no longer part of the app");
 }
 
 async function readApp(appId: string, view: Promise<App>): Promise<App> {
@@ -58,6 +65,17 @@ async function readApp(appId: string, view: Promise<App>): Promise<App> {
     return await view;
   } catch (error) {
     if (isRefusal(error, Reason.APP_UNKNOWN)) throw authMissing();
+    throw viewFailure(error, appId);
+  }
+}
+
+async function readService(appId: string, view: Promise<Service>): Promise<Service> {
+  try {
+    return await view;
+  } catch (error) {
+    if (isRefusal(error, Reason.SERVICE_UNKNOWN)) {
+      throw new Refusal(Reason.SERVICE_UNKNOWN, "the app has no such service", { cause: error });
+    }
     throw viewFailure(error, appId);
   }
 }

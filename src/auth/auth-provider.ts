@@ -4,6 +4,7 @@ import type { Logger } from "pino";
 import { DataHandling } from "../../gen/omi/agent/v1/agent_pb.ts";
 import { TenancyService } from "../../gen/omi/agent/v1/agent_service_pb.ts";
 import { AuthProviderService, UserService } from "../../gen/omi/auth/v1/auth_service_pb.ts";
+import { ServiceTokenService } from "../../gen/omi/auth/v1/token_service_pb.ts";
 import {
   DirectoryEntrySchema,
   type DirectoryKey,
@@ -35,6 +36,7 @@ import { authMigrations } from "./migrations.ts";
 import { AuthOrders } from "./orders.ts";
 import { DEFAULT_PASSWORD_COST, type PasswordCost } from "./password.ts";
 import { Passwords } from "./passwords.ts";
+import { issueServiceToken } from "./rpc/issue-service-token.ts";
 import { provisionAuth } from "./rpc/provision-auth.ts";
 import { refreshToken } from "./rpc/refresh-token.ts";
 import { signIn } from "./rpc/sign-in.ts";
@@ -85,7 +87,7 @@ export const DEFAULT_THROTTLE: Readonly<Record<ThrottleScope, ThrottleLimit>> = 
 
 /** An Auth Provider, to be mounted on a server. */
 export type AuthProvider = {
-  /** Serves AuthProviderService, UserService and TenancyService. */
+  /** Serves AuthProviderService, UserService, ServiceTokenService and TenancyService. */
   routes(router: ConnectRouter): void;
   /** Key sets, discovery documents, and the provider's directory entry. */
   readonly httpRoutes: readonly HttpRoute[];
@@ -145,6 +147,7 @@ export function createAuthProvider(options: AuthProviderOptions): AuthProvider {
     passwords: new Passwords(options.passwordHash ?? DEFAULT_PASSWORD_COST, random),
     attempts: new Attempts(new Throttle(db, options.throttle ?? DEFAULT_THROTTLE, clock, random), writes),
     tokens: new TokenIssuer({ issuer, pairs, views, clock, random, tokenLifeSeconds: options.tokenLifeSeconds }),
+    views,
     signUp: options.signUp,
   };
   const ownKey = create(DirectoryKeySchema, { publicKey: providerKey.publicKey, algorithm: KeyAlgorithm.ED25519 });
@@ -156,7 +159,7 @@ export function createAuthProvider(options: AuthProviderOptions): AuthProvider {
   });
   return {
     routes: (router) => registerRoutes(core, router),
-    httpRoutes: [...documentRoutes({ ...core, views }), wellKnownRoute(() => entry)],
+    httpRoutes: [...documentRoutes(core), wellKnownRoute(() => entry)],
     async start() {
       await core.passwords.prepare();
       await tenancy.resume();
@@ -177,6 +180,7 @@ function registerRoutes(core: AuthCore, router: ConnectRouter): void {
     { signUp: signUp(core), signIn: signIn(core), refreshToken: refreshToken(core), signOut: signOut(core) },
     options,
   );
+  router.service(ServiceTokenService, { issueServiceToken: issueServiceToken(core) }, options);
   router.service(
     TenancyService,
     {

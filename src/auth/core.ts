@@ -4,6 +4,7 @@ import type { Random } from "../core/random.ts";
 import type { WriteQueue } from "../store/write-queue.ts";
 import type { Tenancy } from "../tenancy/tenancy.ts";
 import type { TenantId } from "../tenancy/tenants.ts";
+import type { AppViews } from "./app-views.ts";
 import type { Attempts } from "./attempts.ts";
 import type { Issuer } from "./issuer.ts";
 import type { KeyPairs } from "./key-pairs.ts";
@@ -27,6 +28,7 @@ export type AuthCore = {
   readonly passwords: Passwords;
   readonly attempts: Attempts;
   readonly tokens: TokenIssuer;
+  readonly views: AppViews;
   /** Whether strangers may make accounts. */
   readonly signUp: "open" | "closed";
 };

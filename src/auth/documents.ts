@@ -4,7 +4,6 @@ import { unixSeconds } from "../core/clock.ts";
 import { Reason, Refusal } from "../core/refusal.ts";
 import type { HttpResponse, HttpRoute } from "../rpc/http-routes.ts";
 import { announcementOf } from "./announcement.ts";
-import type { AppViews } from "./app-views.ts";
 import { type AuthCore, tenantOf } from "./core.ts";
 
 // A revoked key must leave the caches of those who don't read the registry soon.
@@ -14,7 +13,7 @@ const JWKS_PATH = "/.well-known/jwks.json";
 const OPENID_PATH = "/.well-known/openid-configuration";
 const RFC8414_PREFIX = "/.well-known/oauth-authorization-server";
 
-type DocumentsCore = Pick<AuthCore, "clock" | "issuer" | "pairs" | "tenancy"> & { readonly views: AppViews };
+type DocumentsCore = Pick<AuthCore, "clock" | "issuer" | "pairs" | "tenancy" | "views">;
 
 /**
  * What any JWT library needs to verify the tokens of an app: its key set (RFC 7517) and its discovery documents (OpenID

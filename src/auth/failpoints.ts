@@ -11,6 +11,7 @@ export const authFailpoints: readonly string[] = [
   ...commitFailpoints("sign-in"),
   ...commitFailpoints("refresh-token"),
   ...commitFailpoints("sign-out"),
+  ...commitFailpoints("service-token"),
   ...commitFailpoints("termination.data"),
   ...rotationFailpoints,
   ...terminationFailpoints,

@@ -6,7 +6,7 @@ import { type Clock, unixSeconds } from "../core/clock.ts";
 import type { Random } from "../core/random.ts";
 import type { SigningKey } from "../statement/crypto.ts";
 import { signAccessToken } from "../token/access-token.ts";
-import { audienceOf, MAX_TOKEN_LIFE_SECONDS } from "../token/claims.ts";
+import { type AccessTokenClaims, audienceOf, MAX_TOKEN_LIFE_SECONDS, serviceSubjectOf } from "../token/claims.ts";
 import { announcementOf } from "./announcement.ts";
 import { type AppViews, authMissing } from "./app-views.ts";
 import type { Issuer } from "./issuer.ts";
@@ -16,6 +16,17 @@ import { subjectOf } from "./users.ts";
 
 /** The permission to issue tokens for one service, from a view of the app that is fresh now. */
 export type Grant = { readonly appId: string; readonly serviceId: string; readonly authKey: SigningKey };
+
+/** The permission to issue a token to one service. */
+export type ServiceGrant = Grant & {
+  /** Who the token is for. */
+  readonly audience: string;
+  /** The ID of the Service key that asked. */
+  readonly keyId: string;
+};
+
+/** A token and when it expires, in Unix seconds. */
+export type SignedToken = { readonly accessToken: string; readonly expiresAt: number };
 
 /** What {@link TokenIssuer} needs. */
 export type TokenIssuerOptions = {
@@ -28,7 +39,7 @@ export type TokenIssuerOptions = {
   readonly tokenLifeSeconds?: number | undefined;
 };
 
-/** Issues the tokens of users. */
+/** Issues the tokens of users and services. */
 export class TokenIssuer {
   readonly #options: TokenIssuerOptions;
   readonly #lifeSeconds: number;
@@ -45,12 +56,22 @@ export class TokenIssuer {
    * @throws Refusal AUTH_MISSING, SERVICE_UNKNOWN, SERVICE_SUSPENDED, SERVICE_REVOKED, VIEW_STALE or REGISTRY_UNAVAILABLE
    */
   async authorise(appId: string, serviceId: string): Promise<Grant> {
+    const authKey = await this.authKeyOf(appId);
+    await this.#options.views.requireActive(appId, serviceId);
+    return { appId, serviceId, authKey };
+  }
+
+  /**
+   * The key that signs an app's tokens now.
+   *
+   * @throws Refusal AUTH_MISSING, VIEW_STALE or REGISTRY_UNAVAILABLE
+   */
+  async authKeyOf(appId: string): Promise<SigningKey> {
     const { views } = this.#options;
     // An announcement may be newer than the view, and then it is what everybody waits for.
     const authKey = this.#signingKey(await views.app(appId)) ?? this.#signingKey(await views.refresh(appId));
     if (authKey === undefined) throw authMissing();
-    await views.requireActive(appId, serviceId);
-    return { appId, serviceId, authKey };
+    return authKey;
   }
 
   #signingKey({ appId, context }: App): SigningKey | undefined {
@@ -63,29 +84,41 @@ export class TokenIssuer {
 
   /** The tokens of one step of a session. */
   issue({ appId, serviceId, authKey }: Grant, session: Session & IssuedRefreshToken): TokenSet {
-    const { issuer, clock, random } = this.#options;
-    const iat = unixSeconds(clock);
-    const exp = iat + this.#lifeSeconds;
-    const accessToken = signAccessToken(
-      {
-        iss: issuer.urlOf(appId),
-        sub: subjectOf(session.userId),
-        aud: audienceOf(appId, serviceId),
-        app_id: appId,
-        token_use: "user",
-        iat,
-        exp,
-        jti: toBase64Url(random(TOKEN_ID_LENGTH)),
-        sid: session.sessionId,
-      },
-      authKey,
-    );
+    const { accessToken, expiresAt } = this.#sign(appId, authKey, {
+      sub: subjectOf(session.userId),
+      aud: audienceOf(appId, serviceId),
+      token_use: "user",
+      sid: session.sessionId,
+    });
     return create(TokenSetSchema, {
       accessToken,
-      accessTokenExpiresAt: BigInt(exp),
+      accessTokenExpiresAt: BigInt(expiresAt),
       refreshToken: session.refreshToken,
       refreshTokenExpiresAt: BigInt(session.expiresAt),
     });
+  }
+
+  /** A token with which one service calls another party of the app, bound to the Service key that asked for it. */
+  issueToService({ appId, serviceId, audience, keyId, authKey }: ServiceGrant): SignedToken {
+    return this.#sign(appId, authKey, {
+      sub: serviceSubjectOf(serviceId),
+      aud: audience,
+      token_use: "service",
+      cnf: { jkt: keyId },
+    });
+  }
+
+  #sign(
+    appId: string,
+    authKey: SigningKey,
+    claims: Pick<AccessTokenClaims, "sub" | "aud" | "token_use" | "sid" | "cnf">,
+  ): SignedToken {
+    const { issuer, clock, random } = this.#options;
+    const iat = unixSeconds(clock);
+    const exp = iat + this.#lifeSeconds;
+    const jti = toBase64Url(random(TOKEN_ID_LENGTH));
+    const whole = { iss: issuer.urlOf(appId), app_id: appId, iat, exp, jti, ...claims };
+    return { accessToken: signAccessToken(whole, authKey), expiresAt: exp };
   }
 }
 

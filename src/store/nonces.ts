@@ -62,12 +62,21 @@ export class Nonces {
   check(statement: SpendableStatement): void {
     const { audience, signer, nonce } = statement.header;
     const known = this.#find.get(audience, signer, nonce);
-    if (known !== undefined && !equalBytes(known, statement.id)) {
-      throw new Refusal(Reason.NONCE_REUSED, "this nonce was used in another statement", {
-        metadata: { field: "header.nonce" },
-        nextStep: "sign the message again with a new nonce",
-      });
-    }
+    if (known !== undefined && !equalBytes(known, statement.id)) throw nonceReused();
+  }
+
+  /**
+   * Refuses a nonce that its signer used at all, be it in this statement: for statements whose outcome can't be given again.
+   *
+   * @throws Refusal NONCE_REUSED
+   */
+  checkUnspent(statement: SpendableStatement): void {
+    if (this.isSpent(statement)) throw nonceReused();
+  }
+
+  /** True if the signer used the nonce before, be it in this statement or in another. */
+  isSpent({ header: { audience, signer, nonce } }: SpendableStatement): boolean {
+    return this.#find.get(audience, signer, nonce) !== undefined;
   }
 
   /** Spends the nonce, and forgets some that are too old to matter (seconds, by `now`). Call after {@link check}. */
@@ -77,4 +86,11 @@ export class Nonces {
     this.#insert.run(audience, signer, nonce, statement.id, forgetAt);
     this.#forget.run(now);
   }
+}
+
+function nonceReused(): Refusal {
+  return new Refusal(Reason.NONCE_REUSED, "this nonce was used before", {
+    metadata: { field: "header.nonce" },
+    nextStep: "sign the message again with a new nonce",
+  });
 }

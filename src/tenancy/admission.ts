@@ -39,4 +39,24 @@ export class Admission {
     this.#nonces.spend(order, now);
     return now;
   }
+
+  /**
+   * The same as {@link admit} for a Statement whose outcome is kept nowhere: the same bytes again are refused, too.
+   *
+   * @throws Refusal NONCE_REUSED, TIMESTAMP_TOO_OLD or TIMESTAMP_IN_FUTURE
+   */
+  admitOnce(order: OpenedRequest): number {
+    this.#nonces.checkUnspent(order);
+    return this.admit(order);
+  }
+
+  /**
+   * The same as {@link admit} for a Statement that only reads: the same bytes again read again while they are fresh.
+   *
+   * @throws Refusal NONCE_REUSED, TIMESTAMP_TOO_OLD or TIMESTAMP_IN_FUTURE
+   */
+  admitRead(order: OpenedRequest): number {
+    this.check(order);
+    return this.#nonces.isSpent(order) ? unixSeconds(this.#clock) : this.admit(order);
+  }
 }

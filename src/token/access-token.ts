@@ -72,7 +72,7 @@ export async function authenticate(
  */
 export function selectKey(keyId: string, keys: readonly KeyRecord[], now: number): KeyRecord {
   const key = keys.find((candidate) => candidate.keyId === keyId);
-  if (key === undefined || !counts(key, now)) throw tokenInvalid("kid");
+  if (key === undefined || !keyCounts(key, now)) throw tokenInvalid("kid");
   return key;
 }
 
@@ -97,7 +97,12 @@ export function acceptClaims(token: AuthenticToken, expected: Omit<TokenExpectat
   return { ...claims, aud: audience };
 }
 
-function counts(key: KeyRecord, now: number): boolean {
+/**
+ * True for the active key, and for one in grace before its `not_after`.
+ *
+ * @param now Unix seconds
+ */
+export function keyCounts(key: KeyRecord, now: number): boolean {
   if (key.status === KeyStatus.ACTIVE) return true;
   return key.status === KeyStatus.GRACE && BigInt(now) < key.notAfter;
 }

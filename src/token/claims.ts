@@ -1,3 +1,4 @@
+import { type OperationalRole, OperationalRoleSchema } from "../../gen/omi/registry/v1/app_pb.ts";
 import { parseAppId } from "../core/app-id.ts";
 import { isName } from "../core/names.ts";
 import { MAX_URL_LENGTH } from "../core/url.ts";
@@ -51,6 +52,21 @@ export type ReceivedClaims = CommonClaims & {
 /** The audience of tokens for a service. */
 export function audienceOf(appId: string, serviceId: string): string {
   return `${appId}/${serviceId}`;
+}
+
+/** The audience of tokens for an operational service of an app: `<app_id>/backbone.<role>.<name>`, the role in lower case. */
+export function backboneAudienceOf(appId: string, role: OperationalRole, name: string): string {
+  return `${appId}/backbone.${OperationalRoleSchema.value[role]?.localName.toLowerCase()}.${name}`;
+}
+
+/** What stands in the `sub` of a service's tokens. */
+export function serviceSubjectOf(serviceId: string): string {
+  return `${SERVICE_SUBJECT_PREFIX}${serviceId}`;
+}
+
+/** The service that a service token speaks for. */
+export function serviceIdOf({ sub }: Pick<AccessTokenClaims, "sub">): string {
+  return sub.slice(SERVICE_SUBJECT_PREFIX.length);
 }
 
 /**
@@ -113,8 +129,7 @@ function audiencesOf(aud: unknown): readonly string[] {
 /** `user:` and an opaque ID of the issuer, or `service:` and a service ID. */
 function isSubject(sub: string, use: TokenUse): boolean {
   if (use === "user") return USER_SUBJECT.test(sub);
-  const prefix = "service:";
-  return sub.startsWith(prefix) && isName(sub.slice(prefix.length));
+  return sub.startsWith(SERVICE_SUBJECT_PREFIX) && isName(serviceIdOf({ sub }));
 }
 
 function textOf(value: unknown, rule: TokenRule, maxLength: number): string {
@@ -128,6 +143,7 @@ function timeOf(value: unknown, rule: TokenRule): number {
   return value;
 }
 
+const SERVICE_SUBJECT_PREFIX = "service:";
 const MAX_AUDIENCES = 16;
 const MAX_ID_LENGTH = 128;
 const MAX_SUBJECT_LENGTH = 160;

@@ -2,9 +2,17 @@ import { expect, test } from "vitest";
 import type { TokenSet } from "../../gen/omi/auth/v1/auth_service_pb.ts";
 import type { Statement } from "../../gen/omi/statement/v1/statement_pb.ts";
 import { authFailpoints } from "../../src/auth/failpoints.ts";
-import { bindTestService, present, registerTestApp, type TestApp, unbindOf } from "../support/developer.ts";
+import {
+  bindTestService,
+  present,
+  registerTestApp,
+  type TestApp,
+  type TestService,
+  unbindOf,
+} from "../support/developer.ts";
 import { temporaryFolder } from "../support/files.ts";
 import { startRegistry } from "../support/registry.ts";
+import { tokenRequestOf, tokensOf } from "./service-tokens.ts";
 import {
   announce,
   announceAnswer,
@@ -21,9 +29,11 @@ import {
 /** What one run of the story has come by so far. */
 type Story = {
   readonly app: TestApp;
+  readonly service: TestService;
   readonly order: Statement;
   rotation?: Statement;
   termination?: Statement;
+  tokenRequest?: Statement;
   tokens?: TokenSet;
 };
 
@@ -83,6 +93,14 @@ const steps: readonly Step[] = [
     once: { job: "refresh-token", repeated: "REFRESH_TOKEN_INVALID" },
   },
   {
+    act: (provider, story) => {
+      story.tokenRequest ??= tokenRequestOf(provider, story.service, { targetServiceId: "auth" });
+      return tokensOf(provider).issueServiceToken({ statement: story.tokenRequest });
+    },
+    outcome: "ok",
+    once: { job: "service-token", repeated: "NONCE_REUSED header.nonce" },
+  },
+  {
     act: ({ users }, { app, tokens }) =>
       users.signOut({ appId: app.appId, refreshToken: present(tokens).refreshToken }),
     outcome: "ok",
@@ -105,7 +123,7 @@ test.each(failpoints)("a crash at %s changes no outcome", async (name) => {
   const databaseFile = `${temporaryFolder()}/auth.db`;
   const registry = await startRegistry();
   const app = await registerTestApp(registry);
-  await bindTestService(registry, app, SERVICE_ID);
+  const service = await bindTestService(registry, app, SERVICE_ID);
   let crashed: boolean = false;
   const failpoint = (at: string) => {
     if (at !== name || crashed) return;
@@ -113,7 +131,7 @@ test.each(failpoints)("a crash at %s changes no outcome", async (name) => {
     throw new Error(`crashed at ${at}`);
   };
   let provider = await startProvider(registry, { databaseFile, failpoint });
-  const story: Story = { app, order: provisionOf(provider, app) };
+  const story: Story = { app, service, order: provisionOf(provider, app) };
 
   for (const { act, outcome, once } of steps) {
     const before: boolean = crashed;
@@ -132,7 +150,6 @@ test.each(failpoints)("a crash at %s changes no outcome", async (name) => {
   expect(crashed).toBe(true);
   // Whatever happened on the way, the tenant is gone with a receipt that the registry believes.
   const { receipt } = await provider.tenancy.terminateService({ statement: present(story.termination) });
-  const service = { app, serviceId: "auth", key: app.master };
-  const unbind = unbindOf(provider.clock, service, present(receipt));
+  const unbind = unbindOf(provider.clock, { app, serviceId: "auth", key: app.master }, present(receipt));
   expect(await outcomeOf(registry.registry.unbindService({ statement: unbind }))).toBe("ok");
 });
