@@ -4,6 +4,6 @@ export default defineConfig({
   test: {
     include: ["test/**/*.test.ts"],
     exclude: ["test/{nats,fault,interop,proxy,package}/**"],
-    testTimeout: 20_000,
+    testTimeout: 60_000,
   },
 });
