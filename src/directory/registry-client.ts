@@ -31,6 +31,7 @@ import {
   type LogPage,
   type LogRange,
   RegistryEvents,
+  type VerifiedEvent,
   type WatchItem,
   type WatchOptions,
 } from "./registry-events.ts";
@@ -242,6 +243,21 @@ export class RegistryClient {
   /** Reads the heads of the log and of some apps, fresh; see {@link RegistryEvents.getHeads}. */
   getHeads(appIds: readonly string[] = []): Promise<Verified<Heads>> {
     return this.#events.getHeads(appIds);
+  }
+
+  /** Verifies an event that came another way; see {@link RegistryEvents.verifyEvent}. */
+  verifyEvent(statement: Statement): Promise<VerifiedEvent> {
+    return this.#events.verifyEvent(statement);
+  }
+
+  /** Verifies heads that came another way; see {@link RegistryEvents.verifyHeads}. */
+  verifyHeads(statement: Statement): Promise<Verified<Heads>> {
+    return this.#events.verifyHeads(statement);
+  }
+
+  /** The greatest sequence of an app in any answer, to reads and to writes, that this client has verified; 0 if none was. */
+  sequenceSeen(appId: string): bigint {
+    return this.#sequences.get(appId) ?? 0n;
   }
 
   /** Listens to events; see {@link RegistryEvents.watch}. */

@@ -113,6 +113,20 @@ export class RegistryEvents {
   }
 
   /**
+   * Verifies an event of this registry that did not come in an answer of it, but by way of somebody else.
+   *
+   * @throws Refusal ANSWER_INVALID; REGISTRY_UNAVAILABLE if the registry's keys can't be had
+   */
+  verifyEvent(statement: Statement): Promise<VerifiedEvent> {
+    return this.#event(statement, "event");
+  }
+
+  /** Verifies heads of this registry that came by way of somebody else, and not in answer to a question. */
+  verifyHeads(statement: Statement): Promise<Verified<Heads>> {
+    return this.#heads(statement, "heads");
+  }
+
+  /**
    * Listens to events and heads until the signal aborts, then ends without an error. Events are verified one by one; that
    * none is missing is for the listener to see, from their sequences and the heads.
    *

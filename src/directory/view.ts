@@ -4,50 +4,69 @@ import { Reason, Refusal } from "../core/refusal.ts";
 // The least time between the beginnings of two reads, in milliseconds, however often they are asked for or fail.
 const MIN_READ_INTERVAL_MS = 1000;
 
+/** What was read, and at which of the app's sequences that was so. */
+export type Reading<T> = { readonly value: T; readonly sequence: bigint };
+
+/** What {@link View} needs. */
+export type ViewOptions<T> = {
+  readonly read: () => Promise<Reading<T>>;
+  /** The least sequence that a reading must have now: what is older is known to be out of date, and never believed. */
+  readonly minSequence: () => bigint;
+  readonly clock: Clock;
+  readonly maxAgeMs: number;
+};
+
 /**
  * One thing that another party knows better, as it was read last. Its age counts from before the read was sent, so it is
  * never older than it seems.
  */
 export class View<T> {
-  readonly #read: () => Promise<T>;
-  readonly #clock: Clock;
-  readonly #maxAgeMs: number;
-  #known: { readonly value: T; readonly asOf: number } | undefined;
+  readonly #options: ViewOptions<T>;
+  #known: (Reading<T> & { readonly asOf: number }) | undefined;
   #failure: unknown;
   #reading: Promise<void> | undefined;
   #readAt = Number.NEGATIVE_INFINITY;
+  #readFor = 0n;
 
-  constructor(read: () => Promise<T>, clock: Clock, maxAgeMs: number) {
-    this.#read = read;
-    this.#clock = clock;
-    this.#maxAgeMs = maxAgeMs;
+  constructor(options: ViewOptions<T>) {
+    this.#options = options;
   }
 
   /**
    * What is known, read anew if it is too old; if it is past half its age, that happens in the background.
    *
+   * @param confirmed the sequence that the app has now: what was read at this sequence holds, however long ago that was
    * @throws VIEW_STALE {age_seconds} if what is known is too old; what the read threw if nothing was ever known
    */
-  async get(): Promise<T> {
-    const age = this.#age();
-    if (this.#known !== undefined && age < this.#maxAgeMs) {
-      if (age >= this.#maxAgeMs / 2 && !this.#readLately()) void this.#readAnew();
-      return this.#known.value;
-    }
-    return this.refresh();
+  async get(confirmed?: bigint): Promise<T> {
+    const known = this.#known;
+    if (known === undefined || !this.#holds(known, confirmed)) return this.refresh(confirmed);
+    const isAgeing = this.#age() >= this.#options.maxAgeMs / 2;
+    if (isAgeing && known.sequence !== confirmed && !this.#readLately()) void this.#readAnew();
+    return known.value;
   }
 
-  /** Reads anew, unless that happened lately. If it fails, what is known is returned for as long as it is not too old. */
-  async refresh(): Promise<T> {
+  /** Reads anew, unless that happened lately. If it fails, what is known is returned for as long as it holds. */
+  async refresh(confirmed?: bigint): Promise<T> {
     if (!this.#readLately()) await this.#readAnew();
     else await this.#reading;
+    // The app may have changed while that was being read.
+    if (this.#known !== undefined && this.#isOutdated(this.#known) && !this.#readLately()) await this.#readAnew();
     if (this.#known === undefined) throw this.#failure;
-    const age = this.#age();
-    if (age < this.#maxAgeMs) return this.#known.value;
+    if (this.#holds(this.#known, confirmed)) return this.#known.value;
     throw new Refusal(Reason.VIEW_STALE, "the registry can't be asked, and what is known is too old", {
-      metadata: { age_seconds: String(Math.floor(age / 1000)) },
+      metadata: { age_seconds: String(Math.floor(this.#age() / 1000)) },
       cause: this.#failure,
     });
+  }
+
+  #holds(known: Reading<T>, confirmed: bigint | undefined): boolean {
+    if (this.#isOutdated(known)) return false;
+    return known.sequence === confirmed || this.#age() < this.#options.maxAgeMs;
+  }
+
+  #isOutdated({ sequence }: Reading<T>): boolean {
+    return sequence < this.#options.minSequence();
   }
 
   /** Never rejects: the outcome is in the fields. One at a time; all who ask meanwhile wait for the same. */
@@ -59,23 +78,25 @@ export class View<T> {
   }
 
   async #readOnce(): Promise<void> {
-    const asOf = this.#clock.now();
+    const asOf = this.#options.clock.now();
     this.#readAt = asOf;
+    this.#readFor = this.#options.minSequence();
     try {
-      this.#known = { value: await this.#read(), asOf };
+      this.#known = { ...(await this.#options.read()), asOf };
     } catch (error) {
       this.#failure = error;
     }
   }
 
+  /** What was read before the app was known to have changed doesn't count. */
   #readLately(): boolean {
-    const since = this.#clock.now() - this.#readAt;
-    return since >= 0 && since < MIN_READ_INTERVAL_MS;
+    const since = this.#options.clock.now() - this.#readAt;
+    return since >= 0 && since < MIN_READ_INTERVAL_MS && this.#readFor >= this.#options.minSequence();
   }
 
   /** Milliseconds; without end if nothing is known, or if the clock was set back. */
   #age(): number {
-    const age = this.#clock.now() - (this.#known?.asOf ?? Number.NEGATIVE_INFINITY);
+    const age = this.#options.clock.now() - (this.#known?.asOf ?? Number.NEGATIVE_INFINITY);
     return age < 0 ? Number.POSITIVE_INFINITY : age;
   }
 }

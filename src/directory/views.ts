@@ -3,14 +3,20 @@ import type { Service } from "../../gen/omi/registry/v1/service_pb.ts";
 import type { Clock } from "../core/clock.ts";
 import { LruCache } from "../statement/lru-cache.ts";
 import type { Registries } from "./registries.ts";
-import { View } from "./view.ts";
+import type { Verified } from "./verified.ts";
+import { type Reading, View } from "./view.ts";
 
 /**
- * What this party believes of apps and services right now, for decisions that grant something: never older than a bound,
- * and read fresh from the registry.
+ * What this party believes of apps and services right now, for decisions that grant something: never older than a bound.
+ * Either it was read fresh from the registry within that time; or, for an app whose events this party listens to, a signed
+ * head of that time says that the app has not changed since it was read.
+ *
+ * What was read before a change of the app that this party knows of, be it by an event or by an answer to a call of its
+ * own, is never believed.
  *
  * Methods throw what the registry refused (e.g. APP_UNKNOWN), or REGISTRY_UNAVAILABLE or ANSWER_INVALID, if nothing was
- * ever known; VIEW_STALE {age_seconds} if what is known has become too old to go by and nothing newer can be had.
+ * ever known; VIEW_STALE {age_seconds} if what is known has become too old to go by and nothing newer can be had; for an
+ * app that is listened to, also REGISTRY_ROLLED_BACK {registry}.
  */
 export interface Views {
   /** The app. */
@@ -19,10 +25,26 @@ export interface Views {
   service(appId: string, serviceId: string): Promise<Service>;
   /** The app, read anew unless that happened within the last second: for when something unknown turns up, such as a key. */
   refresh(appId: string): Promise<App>;
-  /** The service, read anew unless that happened within the last second. */
+  /** One service of the app, read anew unless that happened within the last second. */
   refreshService(appId: string, serviceId: string): Promise<Service>;
   /** Drops what is known of an app and its services, e.g. because an event says that it changed. */
   forget(appId: string): void;
+  /** From now on goes by what this party hears of the apps that it listens to. */
+  follow(apps: FollowedApps): void;
+}
+
+/** What a party that listens to events knows of the apps it listens to. */
+export interface FollowedApps {
+  /** True if it listens to the app. */
+  follows(appId: string): boolean;
+  /** The sequence of the last event of the app that it has; 0 if it has none. */
+  appliedSequence(appId: string): bigint;
+  /**
+   * The same, once it is sure that there are no more, by a signed head that is not too old; asks for one if need be.
+   *
+   * @throws Refusal VIEW_STALE {age_seconds} or REGISTRY_ROLLED_BACK {registry}
+   */
+  currentSequence(appId: string): Promise<bigint>;
 }
 
 /** What {@link createViews} needs. */
@@ -41,21 +63,34 @@ const MAX_SERVICES_OF_AN_APP = 100;
 
 type AppViews = { readonly app: View<App>; readonly services: LruCache<string, View<Service>> };
 
-/** Makes views. One that is past half its age is read anew in the background, so that busy callers never wait. */
+/**
+ * Makes views. One that no head confirms is read anew in the background when it is past half its age, so that busy callers
+ * never wait.
+ */
 export function createViews(options: ViewsOptions): Views {
   const { registries, clock, maxAgeSeconds = DEFAULT_MAX_AGE_SECONDS, capacity = DEFAULT_CAPACITY } = options;
   const maxAgeMs = maxAgeSeconds * 1000;
   const views = new LruCache<string, AppViews>(capacity);
+  let followed: FollowedApps | undefined;
 
   function viewsOf(appId: string): AppViews {
     return views.get(appId) ?? startViews(appId);
   }
 
+  function viewOf<T>(appId: string, read: () => Promise<Verified<T>>): View<T> {
+    const registry = registries.forApp(appId);
+    return new View({
+      read: async () => readingOf(await read()),
+      minSequence: () => greater(registry.sequenceSeen(appId), followed?.appliedSequence(appId) ?? 0n),
+      clock,
+      maxAgeMs,
+    });
+  }
+
   /** What is being read for the views that these replace ends in them, and is seen by those alone who wait for it. */
   function startViews(appId: string): AppViews {
-    const read = async () => (await registries.forApp(appId).resolveApp(appId, { fresh: true })).value;
     const started: AppViews = {
-      app: new View(read, clock, maxAgeMs),
+      app: viewOf(appId, () => registries.forApp(appId).resolveApp(appId, { fresh: true })),
       services: new LruCache<string, View<Service>>(MAX_SERVICES_OF_AN_APP),
     };
     views.set(appId, started);
@@ -66,18 +101,44 @@ export function createViews(options: ViewsOptions): Views {
     const { services } = viewsOf(appId);
     let view = services.get(serviceId);
     if (view === undefined) {
-      const read = async () => (await registries.forApp(appId).resolveService(appId, serviceId, { fresh: true })).value;
-      view = new View(read, clock, maxAgeMs);
+      view = viewOf(appId, () => registries.forApp(appId).resolveService(appId, serviceId, { fresh: true }));
       services.set(serviceId, view);
     }
     return view;
   }
 
+  async function confirmedSequence(appId: string): Promise<bigint | undefined> {
+    return followed?.follows(appId) === true ? followed.currentSequence(appId) : undefined;
+  }
+
   return {
-    app: async (appId) => viewsOf(appId).app.get(),
-    service: async (appId, serviceId) => serviceViewOf(appId, serviceId).get(),
-    refresh: async (appId) => viewsOf(appId).app.refresh(),
-    refreshService: async (appId, serviceId) => serviceViewOf(appId, serviceId).refresh(),
+    async app(appId) {
+      const confirmed = await confirmedSequence(appId);
+      return viewsOf(appId).app.get(confirmed);
+    },
+    async service(appId, serviceId) {
+      const confirmed = await confirmedSequence(appId);
+      return serviceViewOf(appId, serviceId).get(confirmed);
+    },
+    async refresh(appId) {
+      const confirmed = await confirmedSequence(appId);
+      return viewsOf(appId).app.refresh(confirmed);
+    },
+    async refreshService(appId, serviceId) {
+      const confirmed = await confirmedSequence(appId);
+      return serviceViewOf(appId, serviceId).refresh(confirmed);
+    },
     forget: (appId) => void startViews(appId),
+    follow(apps) {
+      followed = apps;
+    },
   };
+}
+
+function readingOf<T>({ value, header }: Verified<T>): Reading<T> {
+  return { value, sequence: header.appSequence };
+}
+
+function greater(a: bigint, b: bigint): bigint {
+  return a > b ? a : b;
 }

@@ -11,16 +11,17 @@ import { connectionsTo, refusalOf } from "./support.ts";
 /** A view of a number that counts its reads, and can be made to fail. */
 function countingView() {
   const clock = new FakeClock();
-  const source = { reads: 0, failure: undefined as Error | undefined };
-  const view = new View(
-    async () => {
+  const source = { reads: 0, failure: undefined as Error | undefined, sequence: 1n, minSequence: 0n };
+  const view = new View({
+    async read() {
       source.reads++;
       if (source.failure !== undefined) throw source.failure;
-      return source.reads;
+      return { value: source.reads, sequence: source.sequence };
     },
+    minSequence: () => source.minSequence,
     clock,
-    10_000,
-  );
+    maxAgeMs: 10_000,
+  });
   return { clock, source, view };
 }
 
@@ -76,6 +77,34 @@ describe("a view", () => {
     expect(source.reads).toBe(1);
     clock.advance(1);
     await view.refresh();
+    expect(source.reads).toBe(2);
+  });
+
+  test("holds without being read while it is confirmed that nothing has changed", async () => {
+    const { view, clock, source } = countingView();
+    await view.get(1n);
+    clock.advance(3600);
+    expect(await view.get(1n)).toBe(1);
+    expect(source.reads).toBe(1);
+    source.sequence = 2n;
+    expect(await view.get(2n)).toBe(2);
+  });
+
+  test("of before a change that is known is read anew at once, however lately it was read", async () => {
+    const { view, source } = countingView();
+    await view.get();
+    source.sequence = 2n;
+    source.minSequence = 2n;
+    expect(await view.get()).toBe(2);
+    expect(await view.refresh()).toBe(2);
+  });
+
+  test("of before a change that is known is not believed when it comes as an answer", async () => {
+    const { view, source } = countingView();
+    await view.get();
+    source.minSequence = 2n;
+    expect((await refusalOf(view.get())).reason).toBe(Reason.VIEW_STALE);
+    expect((await refusalOf(view.get(1n))).reason).toBe(Reason.VIEW_STALE);
     expect(source.reads).toBe(2);
   });
 
