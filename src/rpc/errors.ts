@@ -53,6 +53,7 @@ export function detailOf(error: ConnectError): ErrorDetail | undefined {
  * - UNIMPLEMENTED without detail is a RemoteRefusal UNIMPLEMENTED;
  * - any other answer is not one of this contract: ANSWER_INVALID.
  *
+ * @param error - not of a call that our own side has aborted
  * @param unavailable - the Reason for a peer that cannot be reached, e.g. REGISTRY_UNAVAILABLE
  */
 export function refusalFrom(error: unknown, unavailable: Reason): Refusal {
@@ -79,7 +80,14 @@ export function refusalFrom(error: unknown, unavailable: Reason): Refusal {
   return new Refusal(Reason.ANSWER_INVALID, "the peer's answer does not follow the contract", options);
 }
 
-const NO_ANSWER: ReadonlySet<Code> = new Set([Code.Unavailable, Code.DeadlineExceeded, Code.Aborted, Code.Unknown]);
+// Canceled among them: so Node's HTTP/2 ends the calls of a connection that the peer has closed.
+const NO_ANSWER: ReadonlySet<Code> = new Set([
+  Code.Unavailable,
+  Code.DeadlineExceeded,
+  Code.Aborted,
+  Code.Canceled,
+  Code.Unknown,
+]);
 
 // connect knows only some of the errors of sockets, TLS and HTTP and calls the others internal. All have a string code,
 // such as EHOSTUNREACH, CERT_HAS_EXPIRED or ERR_HTTP2_SESSION_ERROR.

@@ -1,4 +1,5 @@
-import { createServer as createNetServer } from "node:net";
+import { once } from "node:events";
+import { type AddressInfo, createServer as createNetServer, type Socket } from "node:net";
 import { Code, createClient } from "@connectrpc/connect";
 import { describe, expect, test } from "vitest";
 import { Reason, Refusal } from "../../src/core/refusal.ts";
@@ -52,6 +53,23 @@ describe.each(HTTP_VERSIONS)("the transport over HTTP/%s", (httpVersion) => {
     const { url, server } = await start();
     await server.close(0);
     expect((await refusalOf(clientOf(url, { httpVersion }).echo({}))).reason).toBe(unavailable);
+  });
+
+  test.each([
+    ["closed", (socket: Socket) => socket.end()],
+    ["reset", (socket: Socket) => socket.resetAndDestroy()],
+  ])("says that a peer that is gone amid a call is unavailable: the connection is %s", async (_, cut) => {
+    const dying = createNetServer((socket) => {
+      socket.on("error", never);
+      socket.on("data", () => setTimeout(() => cut(socket), 10));
+    });
+    dying.listen(0, "127.0.0.1");
+    cleanUp(() => dying.close());
+    await once(dying, "listening");
+    const { port } = dying.address() as AddressInfo;
+    const client = clientOf(`http://127.0.0.1:${port}`, { httpVersion });
+    expect((await refusalOf(client.echo({}))).reason).toBe(unavailable);
+    expect((await refusalOf(collect(client.repeat({})))).reason).toBe(unavailable);
   });
 
   test("does not wait for ever for a peer that does not answer", async () => {
