@@ -8,7 +8,7 @@ const PROTO = fileURLToPath(new URL("../../proto/", import.meta.url));
 
 /** The comment above the one line of a proto file that `pattern` matches, as one text. */
 export function commentAbove(file: string, pattern: RegExp): string {
-  const lines = readFileSync(PROTO + file, "utf8").split("\n");
+  const lines = linesOf(file);
   const found = lines.flatMap((line, index) => (pattern.test(line) ? [index] : []));
   const [at] = found;
   if (at === undefined || found.length > 1) throw new Error(`${file} has ${found.length} lines like ${pattern}`);
@@ -16,6 +16,14 @@ export function commentAbove(file: string, pattern: RegExp): string {
   while (lines[first - 1]?.trim().startsWith("//")) first--;
   const comment = lines.slice(first, at).map((line) => line.trim().replace(/^\/\/ ?/, ""));
   return comment.join(" ");
+}
+
+const read = new Map<string, readonly string[]>();
+
+function linesOf(file: string): readonly string[] {
+  const lines = read.get(file) ?? readFileSync(PROTO + file, "utf8").split("\n");
+  read.set(file, lines);
+  return lines;
 }
 
 /** The comment of an RPC. */

@@ -19,6 +19,8 @@ export interface Contents {
 export interface FileRegistry extends RunningRegistry {
   file: string;
   contents(): Contents;
+  /** Stops it, and leaves the file until {@link stop} is called. */
+  halt(): Promise<void>;
   /** Stops it, and starts another one on the same file. */
   restarted(): Promise<FileRegistry>;
 }
@@ -64,7 +66,7 @@ async function runOn(folder: string, options: Partial<RegistryOptions>, clean: (
     }
     return seen.contents;
   };
-  const stop = async () => {
+  const halt = async () => {
     await running.stop();
     db.close();
   };
@@ -72,12 +74,13 @@ async function runOn(folder: string, options: Partial<RegistryOptions>, clean: (
     ...running,
     file,
     contents,
+    halt,
     async stop() {
-      await stop();
+      await halt();
       clean();
     },
     async restarted() {
-      await stop();
+      await halt();
       const next = await runOn(folder, { ...options, clock: running.clock }, clean);
       onTestFinished(next.stop);
       return next;
