@@ -13,7 +13,12 @@ import { Access, file_omi_options_v1_options, rule } from "../../../gen/omi/opti
 const STRING = ".google.protobuf.StringValue";
 
 const noSideEffects = create(MethodOptionsSchema, { idempotencyLevel: MethodOptions_IdempotencyLevel.NO_SIDE_EFFECTS });
-setExtension(noSideEffects, rule, { $typeName: "omi.options.v1.MethodRule", access: Access.OPEN, failsWith: [] });
+setExtension(noSideEffects, rule, {
+  $typeName: "omi.options.v1.MethodRule",
+  access: Access.OPEN,
+  failsWith: [],
+  cacheable: true,
+});
 
 const file = create(FileDescriptorProtoSchema, {
   name: "test/v1/echo.proto",
