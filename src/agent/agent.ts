@@ -1,5 +1,5 @@
 import { create } from "@bufbuild/protobuf";
-import type { ConnectRouter, Interceptor } from "@connectrpc/connect";
+import type { ConnectRouter, Interceptor, Transport } from "@connectrpc/connect";
 import type { Logger } from "pino";
 import type { DataHandling } from "../../gen/omi/agent/v1/agent_pb.ts";
 import { AgentService } from "../../gen/omi/agent/v1/agent_service_pb.ts";
@@ -14,6 +14,7 @@ import type { OperationalContext } from "../../gen/omi/registry/v1/app_pb.ts";
 import type { Clock } from "../core/clock.ts";
 import { type Failpoint, noFailpoints } from "../core/failpoint.ts";
 import type { Random } from "../core/random.ts";
+import type { Connections } from "../directory/connections.ts";
 import type { Registries } from "../directory/registries.ts";
 import type { Views } from "../directory/views.ts";
 import { wellKnownRoute } from "../directory/well-known.ts";
@@ -35,11 +36,13 @@ import { ContextFlow } from "./context-flow.ts";
 import { Contexts } from "./contexts.ts";
 import type { AgentHooks } from "./hooks.ts";
 import { agentMigration } from "./migration.ts";
+import { Peers } from "./peers.ts";
 import { Provisioning } from "./provisioning.ts";
 import { Provisions } from "./provisions.ts";
 import { type Repeated, repeat } from "./repeat.ts";
 import { type RotationSchedule, rotateDueKeys } from "./rotation-schedule.ts";
 import { provisionService } from "./rpc/provision-service.ts";
+import type { CallTarget } from "./service-tokens.ts";
 
 /** What {@link createAgent} needs. */
 export type AgentOptions = {
@@ -54,6 +57,11 @@ export type AgentOptions = {
   readonly registries: Registries;
   /** What callers are let in by: at most 10 s old. */
   readonly views: Views;
+  /**
+   * The ways to parties that are no registries. If left out, the agent calls none: its tenants get no service tokens, and
+   * reach no peers.
+   */
+  readonly connections?: Pick<Connections, "transportFor" | "transportTo">;
   readonly clock: Clock;
   readonly random: Random;
   readonly logger: Logger;
@@ -96,6 +104,15 @@ export type Agent = {
   context(tenant: TenantId): OperationalContext | undefined;
   /** See {@link Authentication.authenticate}. */
   authenticate(credentials: string | Headers): Promise<Caller>;
+  /** A token with which a tenant may call another party of its app; see `ServiceTokens.get`. */
+  serviceToken(tenant: TenantId, target: CallTarget): Promise<string>;
+  /**
+   * The way from a tenant to another party of its app; see {@link Peers.transport}.
+   *
+   * @example
+   * const journal = createClient(ArticleService, agent.peer(tenant, { serviceId: "journal" }));
+   */
+  peer(tenant: TenantId, target: CallTarget): Transport;
   /**
    * For the service's own RPCs; see {@link accessInterceptor}. Who called, handlers learn from `callerOf`.
    *
@@ -146,6 +163,7 @@ export function createAgent(options: AgentOptions): Agent {
     endpointUrl,
   });
   const authentication = new Authentication({ tenants: tenancy.tenants, contexts, contextFlow, views, clock });
+  const peers = options.connections && new Peers({ tenancy, views, connections: options.connections });
   const entry = create(DirectoryEntrySchema, {
     domain: provider.domain,
     party: Party.SERVICE_PROVIDER,
@@ -196,8 +214,15 @@ export function createAgent(options: AgentOptions): Agent {
       tenancy.rotation.rotate({ appId, serviceId }, { gracePeriodSeconds, immediate }),
     context: (tenant) => contexts.get(tenant)?.context,
     authenticate: (credentials) => authentication.authenticate(credentials),
+    serviceToken: async (tenant, target) => given(peers).tokens.get(tenant, target),
+    peer: (tenant, target) => given(peers).transport(tenant, target),
     interceptor: (next) => answerRefusals(accessInterceptor(authentication)(next)),
   };
+}
+
+function given(peers: Peers | undefined): Peers {
+  if (peers === undefined) throw new Error("the agent has no connections to parties that are no registries");
+  return peers;
 }
 
 function publishedKey({ key }: Provider): DirectoryKey {

@@ -18,3 +18,4 @@ export { createSigningKey, type SigningKey } from "../statement/crypto.ts";
 export { callerOf } from "./access.ts";
 export { type Agent, type AgentOptions, createAgent } from "./agent.ts";
 export { type AgentHooks, providerRefused } from "./hooks.ts";
+export type { CallTarget } from "./service-tokens.ts";

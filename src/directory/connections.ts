@@ -21,6 +21,8 @@ export type Connections = {
    * @throws Refusal as {@link Directory.lookup} does
    */
   transportFor(domain: string, unavailable: Reason): Promise<Transport>;
+  /** The way to the server at a URL that another party stated. Calls fail as those of {@link transportFor} do. */
+  transportTo(baseUrl: string, unavailable: Reason): Transport;
   /** Hosts whose URLs may have plain http: for `openRequest` and `checkBounds`. */
   readonly allowPlainHttp: (host: string) => boolean;
   /** Ends what is under way and closes all connections. */
@@ -73,19 +75,23 @@ export function createConnections(config: ClientConfig, deps: ConnectionsDeps): 
   });
   const transports = new Map<Reason, Transports>();
 
+  function transportTo(baseUrl: string, unavailable: Reason): Transport {
+    let found = transports.get(unavailable);
+    if (found === undefined) {
+      found = createTransports({ dialer, unavailable, timeoutMs: deadlineMs });
+      transports.set(unavailable, found);
+    }
+    return found.transportOf({ baseUrl });
+  }
+
   return {
     directory,
     registries,
     dialer,
     allowPlainHttp,
+    transportTo,
     async transportFor(domain, unavailable) {
-      const entry = await directory.lookup(domain);
-      let found = transports.get(unavailable);
-      if (found === undefined) {
-        found = createTransports({ dialer, unavailable, timeoutMs: deadlineMs });
-        transports.set(unavailable, found);
-      }
-      return found.transportOf(entry);
+      return transportTo((await directory.lookup(domain)).baseUrl, unavailable);
     },
     close() {
       registries.close();

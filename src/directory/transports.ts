@@ -3,7 +3,7 @@ import type { DirectoryEntry } from "../../gen/omi/directory/v1/directory_pb.ts"
 import { type ClosableTransport, createTransport, type TransportOptions } from "../rpc/client.ts";
 
 /** Gives the way to the server of a directory entry. */
-export type TransportOf = (entry: DirectoryEntry) => Transport;
+export type TransportOf = (entry: Pick<DirectoryEntry, "baseUrl">) => Transport;
 
 /** The ways to servers, one for each. */
 export type Transports = {

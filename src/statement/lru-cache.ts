@@ -28,4 +28,8 @@ export class LruCache<Key, Value> {
       }
     }
   }
+
+  delete(key: Key): void {
+    this.#entries.delete(key);
+  }
 }

@@ -7,11 +7,17 @@ const NONCE_LENGTH = 16;
 
 /** A new header for a Statement to the registry of an app; signing fills in the signer. */
 export function headerForRegistryOf(appId: string, now: number, random: Random): Header {
-  return create(HeaderSchema, {
-    audience: registryDomainOf(appId),
-    timestamp: BigInt(now),
-    nonce: random(NONCE_LENGTH),
-  });
+  return headerFor(registryDomainOf(appId), now, random);
+}
+
+/**
+ * A new header for a Statement; signing fills in the signer.
+ *
+ * @param audience the domain of the party that is meant to act
+ * @param now Unix seconds
+ */
+export function headerFor(audience: string, now: number, random: Random): Header {
+  return create(HeaderSchema, { audience, timestamp: BigInt(now), nonce: random(NONCE_LENGTH) });
 }
 
 /**
