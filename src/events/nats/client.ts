@@ -102,7 +102,7 @@ export interface Consumption {
 /**
  * Connects once.
  *
- * @param name - who connects, for the server's operator
+ * @param name - who connects: one token of a subject. Answers come to `_INBOX.<name>.>`
  * @throws KeyFileError if a file with a seed can't be read or can be read by others
  */
 export async function connectNats(settings: NatsSettings, name: string): Promise<NatsConnection> {
@@ -113,6 +113,8 @@ function connectionOptions({ servers, tls, credentialsFile, nkeySeedFile }: Nats
   const options: ConnectionOptions = {
     servers: [...servers],
     name,
+    // A place for answers of its own, so that permissions can keep users from each other's answers.
+    inboxPrefix: `_INBOX.${name}`,
     // A lost connection takes everything with it that waits for an answer; the next one begins by looking where things stand.
     reconnect: false,
     timeout: REQUEST_TIMEOUT_MS,
@@ -217,7 +219,8 @@ function delivery(nats: NatsClient, message: JsMsg): Delivery {
 /** True if the server answered that it won't do what it was asked for; false for what may pass by itself. */
 export function isRefusedByServer(error: unknown): boolean {
   if (!(error instanceof NatsError)) return false;
-  return error.isPermissionError() || (error.api_error !== undefined && error.api_error.code < 500);
+  // 503: JetStream is not ready.
+  return error.isPermissionError() || (error.api_error !== undefined && error.api_error.code !== 503);
 }
 
 async function unlessNotFound<T>(request: Promise<T>): Promise<T | undefined> {

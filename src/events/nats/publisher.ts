@@ -10,7 +10,7 @@ import type { Publisher, PublisherSession } from "../publisher.ts";
 import { connectNats, type NatsConnection, type OutgoingMessage } from "./client.ts";
 import type { NatsSettings, StreamSettings } from "./settings.ts";
 import { ensureStream, streamName } from "./stream.ts";
-import { eventSubject } from "./subjects.ts";
+import { domainToken, eventSubject } from "./subjects.ts";
 
 /** What a publisher is made of. */
 export interface NatsPublisherOptions {
@@ -34,7 +34,7 @@ export function createNatsPublisher(options: NatsPublisherOptions): Publisher {
     name: `nats:${streamName(stream, registryDomain)}`,
     retentionSeconds: stream.maxAgeSeconds,
     async connect(signal) {
-      const connection = await connectNats(settings, `registry ${registryDomain}`);
+      const connection = await connectNats(settings, domainToken(registryDomain));
       try {
         signal.throwIfAborted();
         await ensureStream(connection, stream, registryDomain);
@@ -65,12 +65,16 @@ class Session implements PublisherSession {
   async publish(event: StoredEvent): Promise<number> {
     const message = messageOf(event);
     const first = await this.#connection.publish(this.#stream, message);
-    if (!first.duplicate || (await this.#isAt(first.sequence, message))) return first.sequence;
-    // The server dropped the event, for a message that isn't the event.
-    this.#logger.error(
-      { alarm: "foreign-message", subject: message.subject, messageId: message.id, sequence: first.sequence },
-      "somebody else's message has the ID of an event; the event is published under another one",
-    );
+    if (!first.duplicate) return first.sequence;
+    // The server dropped the event because of an earlier message: the event itself, sent before a crash or without an answer?
+    const stored = await this.#connection.readMessage(this.#stream, first.sequence);
+    if (stored !== undefined) {
+      if (isSame(stored, message)) return first.sequence;
+      this.#logger.error(
+        { alarm: "foreign-message", subject: message.subject, messageId: message.id, sequence: first.sequence },
+        "somebody else's message has the ID of an event; the event is published under another one",
+      );
+    }
     const id = `${message.id}.${toHex(this.#random(16))}`;
     const second = await this.#connection.publish(this.#stream, { ...message, id });
     if (second.duplicate) throw new Error("the server takes a new message for a duplicate");
@@ -80,17 +84,20 @@ class Session implements PublisherSession {
   async holds(position: number, event: StoredEvent): Promise<boolean> {
     const stream = await this.#connection.findStream(this.#stream);
     if (stream === undefined || stream.state.last_seq < position) return false;
-    return position < stream.state.first_seq || this.#isAt(position, messageOf(event));
+    if (position < stream.state.first_seq) return true;
+    const stored = await this.#connection.readMessage(this.#stream, position);
+    return stored !== undefined && isSame(stored, messageOf(event));
   }
 
   close(): Promise<void> {
     return this.#connection.close();
   }
+}
 
-  async #isAt(sequence: number, { subject, data }: OutgoingMessage): Promise<boolean> {
-    const stored = await this.#connection.readMessage(this.#stream, sequence);
-    return stored !== undefined && stored.subject === subject && equalBytes(stored.data, data);
-  }
+type Content = Pick<OutgoingMessage, "subject" | "data">;
+
+function isSame(a: Content, b: Content): boolean {
+  return a.subject === b.subject && equalBytes(a.data, b.data);
 }
 
 function messageOf({ statement }: StoredEvent): OutgoingMessage {
