@@ -9,6 +9,7 @@ import { addLog } from "./commands/log.ts";
 import { addNamespace } from "./commands/namespace.ts";
 import { addResolve } from "./commands/resolve.ts";
 import { addService } from "./commands/service.ts";
+import { addStatus } from "./commands/status.ts";
 import { addToken } from "./commands/token.ts";
 import { addWatch } from "./commands/watch.ts";
 import type { CliDeps } from "./deps.ts";
@@ -39,6 +40,7 @@ export function createProgram(deps: CliDeps): Command {
   addKeyCommands(program, deps);
   addResolve(program, deps);
   addWatch(program, deps);
+  addStatus(program, deps);
   addLog(program, deps);
   addInspect(program, deps);
   addToken(program, deps);
