@@ -12,6 +12,9 @@ import { refusalOfHandler } from "./outcome.ts";
 /** Has connect answer a request, within the server's deadline if the RPC is unary. */
 export function answerRpc(handler: UniversalHandler, exchange: Exchange, maxDeadlineMs: number): void {
   const { request, response, call, arriving } = exchange;
+  const leave = () => {
+    call.gone = true;
+  };
   let universal: UniversalServerRequest;
   try {
     const values = createContextValues().set(callKey, call);
@@ -20,6 +23,8 @@ export function answerRpc(handler: UniversalHandler, exchange: Exchange, maxDead
     refuse(call, new Refusal(Reason.MALFORMED, "the request's address or headers are malformed"), response);
     return;
   }
+  // Before connect hears of it, and takes it for a failure that it has to answer with.
+  universal.signal.addEventListener("abort", leave, { once: true });
   const { methodKind } = handler.method;
   if (methodKind === "unary") boundDeadline(universal.header, maxDeadlineMs);
   const oneMessage = methodKind === "unary" || methodKind === "server_streaming";

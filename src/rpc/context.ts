@@ -22,6 +22,8 @@ export type Call = Omit<RequestContext, "signal"> & {
   protocol: string;
   /** True once an interceptor has the call: then its unary request was read, and what fails is the handler's doing. */
   entered: boolean;
+  /** True once nobody can be answered any more: the connection or the stream was cut, or the call is over. */
+  gone?: boolean;
   /** Set before the handler runs: the call ends with it, whatever the method. */
   refuseWith?: Refusal | undefined;
   /** How the call ended, if not well. */

@@ -70,7 +70,8 @@ export function refusalOfReading(error: unknown, maxMessageBytes: number): Refus
  * Node's own bound in HTTP/2 (the stream is reset), and what does not fit to the RPC's kind (see dispatch.ts).
  */
 export function describeProtocolError(reason: unknown, call: Call, maxMessageBytes: number): void {
-  if (!(reason instanceof ConnectError) || reason.details.length > 0 || GONE.has(reason.code)) return;
+  if (!(reason instanceof ConnectError) || reason.details.length > 0) return;
+  if (call.gone === true || GONE.has(reason.code)) return;
   if (call.entered && reason.code !== Code.DeadlineExceeded) {
     call.log.error({ err: reason, method: call.method }, "the answer could not be written");
     call.refusal = internal(call.requestId);
