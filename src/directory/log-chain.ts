@@ -1,7 +1,6 @@
-import { create, toBinary } from "@bufbuild/protobuf";
-import { type LogEntry, LogEntryInputSchema } from "../../gen/omi/registry/v1/log_pb.ts";
+import type { LogEntry } from "../../gen/omi/registry/v1/log_pb.ts";
 import { equalBytes } from "../core/bytes.ts";
-import { sha256 } from "../statement/crypto.ts";
+import { entryHash } from "../log/entry-hash.ts";
 import { statementId } from "../statement/statement.ts";
 
 /** Where a reader of a log stands: the last entry it has checked. */
@@ -17,13 +16,6 @@ export type LogPosition = {
 /** Before the first entry. */
 export const LOG_BEGINNING: LogPosition = { index: 0n, hash: new Uint8Array(), time: 0n };
 
-/** SHA-256 over the encoded LogEntryInput of an entry. */
-export function logEntryHash(entry: LogEntry): Uint8Array {
-  const { index, time, statementId, effectType, effect, previousHash } = entry;
-  const input = create(LogEntryInputSchema, { index, time, statementId, effectType, effect, previousHash });
-  return sha256(toBinary(LogEntryInputSchema, input));
-}
-
 /**
  * Checks that an entry follows the one at `position`: the next index, no earlier time, linked to its hash, its own hash
  * right, and a body that is the statement it names.
@@ -34,7 +26,7 @@ export function logEntryProblem(position: LogPosition, entry: LogEntry): keyof L
   if (entry.index !== position.index + 1n) return "index";
   if (entry.time < position.time) return "time";
   if (position.hash !== undefined && !equalBytes(entry.previousHash, position.hash)) return "previousHash";
-  if (!equalBytes(entry.hash, logEntryHash(entry))) return "hash";
+  if (!equalBytes(entry.hash, entryHash(entry))) return "hash";
   if (entry.statement !== undefined && !equalBytes(statementId(entry.statement), entry.statementId)) return "statement";
   return undefined;
 }

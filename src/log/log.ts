@@ -1,7 +1,7 @@
 import { create, toBinary } from "@bufbuild/protobuf";
-import { sha256 } from "#statement-crypto";
 import { LogEntryInputSchema } from "../../gen/omi/registry/v1/log_pb.ts";
 import type { Database } from "../store/database.ts";
+import { entryHash } from "./entry-hash.ts";
 
 /** The table of the log; part of the registry's first migration. */
 export const logMigration = `
@@ -122,7 +122,7 @@ export class Log {
     if (head.index !== expected.index) throw new Error(`log is at ${head.index}, expected ${expected.index}`);
     if (entry.time < head.time) throw new Error("log time went back");
     const index = head.index + 1;
-    const hash = entryHash({ ...entry, index, previousHash: head.hash });
+    const hash = storedEntryHash({ ...entry, index, previousHash: head.hash });
     this.#insert.run({
       ...entry,
       index,
@@ -158,19 +158,9 @@ export class Log {
   }
 }
 
-/** SHA-256 over the encoded LogEntryInput: links an entry to all before it. */
-export function entryHash(
-  entry: Pick<StoredEntry, "index" | "time" | "statementId" | "effectType" | "effect" | "previousHash">,
-): Uint8Array {
-  const input = create(LogEntryInputSchema, {
-    index: BigInt(entry.index),
-    time: BigInt(entry.time),
-    statementId: entry.statementId,
-    effectType: entry.effectType,
-    effect: entry.effect,
-    previousHash: entry.previousHash,
-  });
-  return sha256(toBinary(LogEntryInputSchema, input));
+/** The hash of an entry as it is stored. */
+export function storedEntryHash(entry: Omit<StoredEntry, "hash" | "statement" | "private">): Uint8Array {
+  return entryHash({ ...entry, index: BigInt(entry.index), time: BigInt(entry.time) });
 }
 
 type EntryRow = Omit<StoredEntry, "private"> & { private: number };

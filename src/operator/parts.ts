@@ -9,6 +9,7 @@ import { besideConfig } from "../core/config.ts";
 import { isAtOrBelow } from "../core/domain.ts";
 import { systemRandom } from "../core/random.ts";
 import { parseUrl } from "../core/url.ts";
+import { loadSigningKey } from "../developer/signing-key.ts";
 import type { Connections } from "../directory/connections.ts";
 import { createViews } from "../directory/views.ts";
 import { wellKnownRoute } from "../directory/well-known.ts";
@@ -17,7 +18,6 @@ import { fileCodeSender } from "../registry/activation.ts";
 import { createRegistry } from "../registry/service.ts";
 import type { HttpRoute } from "../rpc/http-routes.ts";
 import { activationPolicyOf, type ProcessConfig } from "./config.ts";
-import { loadKey } from "./key.ts";
 
 /** A part of the mesh, ready to be mounted on a server. */
 export interface Part {
@@ -62,7 +62,7 @@ async function createRegistryPart(
     domain,
     databaseFile: besideConfig(file, settings.databaseFile),
     keys: settings.keys.map(({ file: keyFile, notBefore, notAfter }) => ({
-      key: loadKey(besideConfig(file, keyFile), KeyRole.REGISTRY),
+      key: loadSigningKey(besideConfig(file, keyFile), KeyRole.REGISTRY),
       notBefore,
       notAfter,
     })),
@@ -99,7 +99,7 @@ async function createAuthPart(
   const { registries } = connections;
   const auth = createAuthProvider({
     domain: settings.domain,
-    providerKey: loadKey(besideConfig(file, settings.keyFile), KeyRole.PROVIDER),
+    providerKey: loadSigningKey(besideConfig(file, settings.keyFile), KeyRole.PROVIDER),
     baseUrl: settings.baseUrl,
     databaseFile: besideConfig(file, settings.databaseFile),
     registries,
@@ -127,7 +127,7 @@ async function createArticlePart(
   const article = createCmsArticle({
     provider: {
       domain: settings.domain,
-      key: loadKey(besideConfig(file, settings.keyFile), KeyRole.PROVIDER),
+      key: loadSigningKey(besideConfig(file, settings.keyFile), KeyRole.PROVIDER),
       baseUrl: settings.baseUrl,
     },
     agentDatabaseFile: besideConfig(file, settings.agentDatabaseFile),

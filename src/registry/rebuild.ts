@@ -1,5 +1,5 @@
 import { equalBytes } from "../core/bytes.ts";
-import { entryHash, Log } from "../log/log.ts";
+import { Log, storedEntryHash } from "../log/log.ts";
 import type { Database } from "../store/database.ts";
 import { canonicalDump } from "../store/dump.ts";
 import { decodeEffect } from "./effects.ts";
@@ -40,7 +40,7 @@ export function rebuild(db: Database, onProgress: (entries: number) => void = ()
         const intact =
           entry.index === next &&
           equalBytes(entry.previousHash, previousHash) &&
-          equalBytes(entryHash(entry), entry.hash);
+          equalBytes(storedEntryHash(entry), entry.hash);
         if (!intact) throw new Error(`the log's hash chain is broken at entry ${next}; restore it from a backup`);
         projection.apply({ ...entry, effect: decodeEffect(entry.effectType, entry.effect) });
         previousHash = entry.hash;
