@@ -39,6 +39,7 @@ export class RegistryFeed {
   #standing: "unknown" | "trusted" | "rolled back" = "unknown";
   #isHistoryDue = false;
   #polling: Promise<void> | undefined;
+  #isPolledAgain = false;
   #failures = 0;
   #cancelTimer: (() => void) | undefined;
   #isOpen = false;
@@ -81,12 +82,23 @@ export class RegistryFeed {
     void this.poll();
   }
 
-  /** Asks for the heads that are due. One round at a time; who asks meanwhile waits for the same. Never rejects. */
+  /**
+   * Asks for the heads that are due. One round at a time; who asks meanwhile waits for it, and for one more for what has
+   * become due since it began. Never rejects.
+   */
   poll(): Promise<void> {
-    this.#polling ??= this.#round().finally(() => {
+    if (this.#polling !== undefined) this.#isPolledAgain = true;
+    this.#polling ??= this.#rounds().finally(() => {
       this.#polling = undefined;
     });
     return this.#polling;
+  }
+
+  async #rounds(): Promise<void> {
+    do {
+      this.#isPolledAgain = false;
+      await this.#round();
+    } while (this.#isPolledAgain && !this.#core.stopped());
   }
 
   /** Takes verified heads that the carrier brought. */
