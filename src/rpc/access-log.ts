@@ -1,28 +1,49 @@
+import type { Logger } from "pino";
 import type { Clock } from "../core/clock.ts";
 import { reasonName } from "../core/refusal.ts";
 import type { Call } from "./context.ts";
 import type { NodeServerRequest, NodeServerResponse } from "./node-http.ts";
 
-/**
- * Writes one line when a call is over: what was called, how it ended, how long it took. Never the query (a Connect GET
- * carries its message there), a header or a body.
- */
+/** What the access log says of a call that is over. Never the query (a Connect GET carries its message there), a header or a
+ * body. */
+export type CallLine = {
+  readonly method: string;
+  readonly protocol: string;
+  /** `1.1` or `2.0`. */
+  readonly http: string;
+  readonly peer: string;
+  /** The HTTP status. */
+  readonly status: number;
+  /** `ok`, the name of a Reason, or `cut` if the connection or the stream ended before the answer did. */
+  readonly outcome: string;
+  readonly ms: number;
+};
+
+/** Writes one line when a call is over: what was called, how it ended, how long it took. */
 export function logWhenDone(call: Call, request: NodeServerRequest, response: NodeServerResponse, clock: Clock): void {
   const start = clock.now();
   response.once("close", () => {
-    call.log.info(
-      {
-        method: call.method,
-        protocol: call.protocol,
-        http: request.httpVersion,
-        peer: call.peer,
-        status: response.statusCode,
-        outcome: wasCut(request, response) ? "cut" : call.refusal ? reasonName(call.refusal.reason) : "ok",
-        ms: clock.now() - start,
-      },
-      "call",
-    );
+    logCall(call.log, call.readOnly, {
+      method: call.method,
+      protocol: call.protocol,
+      http: request.httpVersion,
+      peer: call.peer,
+      status: response.statusCode,
+      outcome: wasCut(request, response) ? "cut" : call.refusal ? reasonName(call.refusal.reason) : "ok",
+      ms: clock.now() - start,
+    });
   });
+}
+
+/**
+ * Writes the line of a call.
+ *
+ * @param readOnly - the call could change nothing. Those that went well are too many for a log that people read:
+ *   they appear at level debug only
+ */
+export function logCall(log: Logger, readOnly: boolean, line: CallLine): void {
+  if (readOnly && line.outcome === "ok") log.debug(line, "call");
+  else log.info(line, "call");
 }
 
 function wasCut(request: NodeServerRequest, response: NodeServerResponse): boolean {

@@ -1,3 +1,4 @@
+import { MethodOptions_IdempotencyLevel as Idempotency } from "@bufbuild/protobuf/wkt";
 import { createContextValues } from "@connectrpc/connect";
 import type { UniversalHandler, UniversalServerRequest, UniversalServerResponse } from "@connectrpc/connect/protocol";
 import { universalRequestFromNodeRequest, universalResponseToNodeResponse } from "@connectrpc/connect-node";
@@ -6,12 +7,13 @@ import { readBody } from "./body.ts";
 import { callKey } from "./context.ts";
 import { boundDeadline } from "./deadline.ts";
 import type { Exchange } from "./exchange.ts";
-import { refuse } from "./http-response.ts";
+import { httpRefusal, refuse } from "./http-response.ts";
 import { refusalOfHandler } from "./outcome.ts";
+import { isCacheable, isKnown, NO_STORE } from "./ready-answers.ts";
 
 /** Has connect answer a request, within the server's deadline if the RPC is unary. */
 export function answerRpc(handler: UniversalHandler, exchange: Exchange, maxDeadlineMs: number): void {
-  const { request, response, call, arriving } = exchange;
+  const { request, response, call, arriving, received } = exchange;
   const leave = () => {
     call.gone = true;
   };
@@ -25,18 +27,36 @@ export function answerRpc(handler: UniversalHandler, exchange: Exchange, maxDead
   }
   // Before connect hears of it, and takes it for a failure that it has to answer with.
   universal.signal.addEventListener("abort", leave, { once: true });
-  const { methodKind } = handler.method;
-  if (methodKind === "unary") boundDeadline(universal.header, maxDeadlineMs);
+  const { methodKind, idempotency } = handler.method;
+  call.readOnly = idempotency === Idempotency.NO_SIDE_EFFECTS;
+  if (methodKind === "unary") boundDeadline(universal.header, maxDeadlineMs, received?.elapsedMs);
+  // Caches would have to keep a compressed form beside the plain one, and signed answers hardly get smaller.
+  if (request.method === "GET" && isCacheable(handler.method)) universal.header.delete("accept-encoding");
   const oneMessage = methodKind === "unary" || methodKind === "server_streaming";
-  const body = readBody(request, oneMessage ? arriving : universal.signal);
+  const body = readBody(request, oneMessage ? arriving : universal.signal, received);
   handler({ ...universal, body })
-    .then((answer) =>
-      answer.body === undefined ? refuseBare(answer, exchange) : universalResponseToNodeResponse(answer, response),
-    )
+    .then((answer) => {
+      if (answer.body === undefined) return refuseBare(answer, exchange);
+      const known = request.method === "GET" && finishGet(answer, universal.header);
+      return universalResponseToNodeResponse(known ? notModified(answer) : answer, response);
+    })
     .catch((error: unknown) => {
       if (!response.headersSent) refuse(call, refusalOfHandler(error, call, universal.signal), response);
       else call.log.debug({ err: error, method: call.method }, "the caller left before the answer's end");
     });
+}
+
+// Only an answer that says so may be kept. True if the caller has it already.
+function finishGet({ status, header }: UniversalServerResponse, asked: Headers): boolean {
+  if (header?.has("cache-control") === false) header.set("cache-control", NO_STORE);
+  return status === 200 && isKnown(header?.get("etag"), asked.get("if-none-match"));
+}
+
+function notModified({ header }: UniversalServerResponse): UniversalServerResponse {
+  const kept = new Headers(header);
+  kept.delete("content-type");
+  kept.delete("content-length");
+  return { status: 304, header: kept };
 }
 
 // connect answers with a mere status where a request does not fit to the RPC's kind.
@@ -47,6 +67,6 @@ function refuseBare({ status, header }: UniversalServerResponse, { call, respons
       : status === 405
         ? new Refusal(Reason.UNIMPLEMENTED, "this RPC is not called with this HTTP method")
         : new Refusal(Reason.UNIMPLEMENTED, "this RPC needs HTTP/2");
-  const headers = { ...Object.fromEntries(header ?? []), "content-type": "application/json" };
+  const headers = { ...Object.fromEntries(header ?? []), ...httpRefusal(refusal).headers };
   refuse(call, refusal, response, { status, headers });
 }

@@ -1,15 +1,24 @@
 import { Reason, Refusal } from "../core/refusal.ts";
 import { orAborted } from "./abort.ts";
+import type { Received } from "./fast-path-body.ts";
 import type { NodeServerRequest, NodeServerResponse } from "./node-http.ts";
 
 /**
  * The bytes of a request's body, until `signal` aborts. Leaving early leaves the request as it is (Node's own iterator
  * would destroy it, and with it the HTTP/1.1 connection that the answer needs).
  *
+ * @param received - what was read of it before
  * @throws the signal's reason, or the socket's error if the body was cut
  */
-export async function* readBody(request: NodeServerRequest, signal: AbortSignal): AsyncGenerator<Uint8Array> {
-  const chunks = request.iterator({ destroyOnReturn: false });
+export async function* readBody(
+  request: NodeServerRequest,
+  signal: AbortSignal,
+  received?: Received,
+): AsyncGenerator<Uint8Array> {
+  if (received !== undefined) yield received.bytes;
+  const source = received === undefined ? request : received.rest;
+  if (source === undefined) return;
+  const chunks = source.iterator({ destroyOnReturn: false });
   for (;;) {
     const chunk: IteratorResult<Uint8Array> = await orAborted(chunks.next(), signal);
     if (chunk.done === true) return;

@@ -20,6 +20,8 @@ export type Call = Omit<RequestContext, "signal"> & {
   readonly method: string;
   /** `connect`, `grpc`, `grpc-web`, or `http` for what is no RPC. */
   protocol: string;
+  /** True for an RPC that can change nothing, by its contract. */
+  readOnly: boolean;
   /** True once an interceptor has the call: then its unary request was read, and what fails is the handler's doing. */
   entered: boolean;
   /** True once nobody can be answered any more: the connection or the stream was cut, or the call is over. */
@@ -50,4 +52,9 @@ export function callOf(values: HandlerContext["values"]): Call {
   const call = values.get(callKey);
   if (call === undefined) throw new Error("no request context: the handler runs outside of createServer");
   return call;
+}
+
+/** The form in which an IP address of Node's appears as {@link RequestContext.peer}. */
+export function peerOf(remoteAddress: string | undefined): string {
+  return remoteAddress?.replace(/^::ffff:(?=\d+\.)/, "") ?? "";
 }

@@ -13,30 +13,38 @@ const RESPONSE_HEADERS = [...cors.exposedHeaders, "X-Request-Id"].join(", ");
 const PREFLIGHT_SECONDS = "7200"; // the longest that Chromium keeps a preflight's answer
 
 /**
- * Writes the headers that let an allowed page call and read the answer (Fetch standard, section 3.2), and answers a
- * preflight request.
+ * The headers that let an allowed page call and read the answer (Fetch standard, section 3.2).
+ *
+ * @param preflight - true for the answer to a preflight request
+ */
+export function corsHeaders(
+  { allowedOrigins }: CorsOptions,
+  origin: string | undefined,
+  preflight: boolean,
+): Record<string, string> {
+  const headers: Record<string, string> = { vary: "Origin" };
+  const allowed = ["*", origin ?? ""].find((candidate) => allowedOrigins.includes(candidate));
+  if (origin === undefined || allowed === undefined) return headers;
+  headers["access-control-allow-origin"] = allowed;
+  if (preflight) {
+    headers["access-control-allow-methods"] = METHODS;
+    headers["access-control-allow-headers"] = REQUEST_HEADERS;
+    headers["access-control-max-age"] = PREFLIGHT_SECONDS;
+  } else {
+    headers["access-control-expose-headers"] = RESPONSE_HEADERS;
+  }
+  return headers;
+}
+
+/**
+ * Writes the {@link corsHeaders} of an answer, and answers a preflight request.
  *
  * @returns true if the request was a preflight and is answered
  */
-export function answerCors(
-  { allowedOrigins }: CorsOptions,
-  request: NodeServerRequest,
-  response: NodeServerResponse,
-): boolean {
-  const origin = request.headers.origin;
+export function answerCors(options: CorsOptions, request: NodeServerRequest, response: NodeServerResponse): boolean {
   const preflight = request.method === "OPTIONS" && request.headers["access-control-request-method"] !== undefined;
-  response.setHeader("Vary", "Origin");
-  const allowed = ["*", origin ?? ""].find((candidate) => allowedOrigins.includes(candidate));
-  if (origin !== undefined && allowed !== undefined) {
-    response.setHeader("Access-Control-Allow-Origin", allowed);
-    if (preflight) {
-      response.setHeader("Access-Control-Allow-Methods", METHODS);
-      response.setHeader("Access-Control-Allow-Headers", REQUEST_HEADERS);
-      response.setHeader("Access-Control-Max-Age", PREFLIGHT_SECONDS);
-    } else {
-      response.setHeader("Access-Control-Expose-Headers", RESPONSE_HEADERS);
-    }
-  }
+  const headers = corsHeaders(options, request.headers.origin, preflight);
+  for (const [name, value] of Object.entries(headers)) response.setHeader(name, value);
   if (preflight) {
     response.writeHead(204);
     response.end();

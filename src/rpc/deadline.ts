@@ -8,16 +8,27 @@ const GRPC_UNITS_IN_MS = { H: 3_600_000, M: 60_000, S: 1000, m: 1, u: 1e-3, n: 1
  *
  * @param header - the request's header, changed in place
  * @param maxMs - milliseconds
+ * @param elapsedMs - milliseconds that have already passed since the request's headers came
  */
-export function boundDeadline(header: Headers, maxMs: number): void {
+export function boundDeadline(header: Headers, maxMs: number, elapsedMs = 0): void {
   const grpc = header.get("content-type")?.startsWith("application/grpc") ?? false;
-  const name = grpc ? "grpc-timeout" : "connect-timeout-ms";
-  const value = header.get(name);
-  const asked = value === null ? Number.POSITIVE_INFINITY : grpc ? grpcTimeout(value) : Number(value);
-  if (asked > maxMs) header.set(name, grpc ? `${maxMs}m` : `${maxMs}`);
+  const name = timeoutHeader(grpc);
+  const asked = timeoutOf(header.get(name) ?? undefined, grpc);
+  if (asked > maxMs || elapsedMs > 0) {
+    const left = Math.ceil(Math.max(0, Math.min(asked, maxMs) - elapsedMs));
+    if (!Number.isNaN(left)) header.set(name, grpc ? `${left}m` : `${left}`);
+  }
 }
 
-function grpcTimeout(value: string): number {
-  const unit = GRPC_UNITS_IN_MS[value.at(-1) as keyof typeof GRPC_UNITS_IN_MS] ?? Number.NaN;
-  return Number(value.slice(0, -1)) * unit;
+/** The name of the header with the caller's deadline. */
+export function timeoutHeader(grpc: boolean): "grpc-timeout" | "connect-timeout-ms" {
+  return grpc ? "grpc-timeout" : "connect-timeout-ms";
+}
+
+/** The milliseconds that a caller gives a call: Infinity without the header, NaN if it is no timeout. */
+export function timeoutOf(header: string | undefined, grpc: boolean): number {
+  if (header === undefined) return Number.POSITIVE_INFINITY;
+  if (!grpc) return /^\d{1,10}$/.test(header) ? Number(header) : Number.NaN;
+  const [, value, unit] = /^(\d{1,8})([HMSmun])$/.exec(header) ?? [];
+  return Number(value) * (GRPC_UNITS_IN_MS[unit as keyof typeof GRPC_UNITS_IN_MS] ?? Number.NaN);
 }

@@ -6,23 +6,36 @@ import { Reason, Refusal } from "../core/refusal.ts";
 import { logWhenDone } from "./access-log.ts";
 import { answerRpc } from "./answer-rpc.ts";
 import { discardBodyAfter } from "./body.ts";
-import type { Call } from "./context.ts";
+import { type Call, peerOf } from "./context.ts";
 import { answerCors, type CorsOptions } from "./cors.ts";
+import { createFastPath, type FastPath } from "./fast-path.ts";
+import type { Received } from "./fast-path-body.ts";
 import type { Handlers } from "./handlers.ts";
 import { refuse } from "./http-response.ts";
 import { answerRoute, findRoute, type HttpRoute } from "./http-routes.ts";
 import type { Limits } from "./limits.ts";
 import type { NodeServerRequest, NodeServerResponse } from "./node-http.ts";
 import { notImplemented } from "./outcome.ts";
-import { requestIdOf } from "./request-id.ts";
+import type { ReadyAnswers } from "./ready-answers.ts";
+import { createRequestIds, type RequestIds } from "./request-id.ts";
 
-/** Answers one request, of any protocol and HTTP version. */
-export type Dispatch = (request: NodeServerRequest, response: NodeServerResponse) => void;
+/** Answers requests of any protocol and HTTP version. */
+export type Dispatch = {
+  /** The short way, for some of them, if the server has it. */
+  readonly fast: FastPath | undefined;
+  /**
+   * Answers a request.
+   *
+   * @param received - what was read of its body before
+   */
+  answer(request: NodeServerRequest, response: NodeServerResponse, received?: Received): void;
+};
 
 type DispatchOptions = {
   readonly handlers: Handlers;
   readonly httpRoutes: readonly HttpRoute[];
   readonly cors: CorsOptions | undefined;
+  readonly answers?: ReadyAnswers | undefined;
   readonly limits: Limits;
   readonly logger: Logger;
   readonly clock: Clock;
@@ -31,18 +44,22 @@ type DispatchOptions = {
   readonly stopping: () => boolean;
 };
 
-/** Builds the one function that every request passes: to a plain HTTP route, to connect, or to a refusal. */
+/**
+ * Builds the function that every request passes, to a plain HTTP route, to connect, or to a refusal; and beside it the
+ * fast path, if a part has answers for it.
+ */
 export function createDispatch(options: DispatchOptions): Dispatch {
-  const { handlers, httpRoutes, cors, limits, clock } = options;
-  return (request, response) => {
-    const call = begin(request, options);
+  const { handlers, httpRoutes, cors, answers, limits, clock } = options;
+  const requestId = createRequestIds(options.random);
+  const answer: Dispatch["answer"] = (request, response, received) => {
+    const call = begin(request, requestId, options);
     response.setHeader("x-request-id", call.requestId);
     logWhenDone(call, request, response, clock);
     if (cors !== undefined && answerCors(cors, request, response)) return;
 
     // Bounds the time that a request takes to arrive, except for the messages of a client's stream.
     const arriving = new AbortController();
-    const cancel = clock.setTimer(limits.maxDeadlineMs, () =>
+    const cancel = clock.setTimer(limits.maxDeadlineMs - (received?.elapsedMs ?? 0), () =>
       arriving.abort(new ConnectError("the request took too long", Code.DeadlineExceeded)),
     );
     response.once("close", () => {
@@ -51,7 +68,7 @@ export function createDispatch(options: DispatchOptions): Dispatch {
     });
     discardBodyAfter(response, request);
 
-    const exchange = { request, response, call, arriving: arriving.signal };
+    const exchange = { request, response, call, received, arriving: arriving.signal };
     call.refuseWith = refusalOfArrival(request, options);
     const route = findRoute(httpRoutes, request.method, call.method);
     if (route !== undefined) return answerRoute(route, exchange, limits.maxMessageBytes);
@@ -63,16 +80,19 @@ export function createDispatch(options: DispatchOptions): Dispatch {
     if (errors !== undefined) return answerRpc(errors, exchange, limits.maxDeadlineMs);
     refuse(call, call.refuseWith, response);
   };
+  const fast = answers && createFastPath({ ...options, answers, methods: handlers.cacheable, requestId });
+  return { fast, answer };
 }
 
-function begin(request: NodeServerRequest, { logger, random }: DispatchOptions): Call {
-  const requestId = requestIdOf(request.headers["x-request-id"], random);
+function begin(request: NodeServerRequest, newId: RequestIds, { logger }: DispatchOptions): Call {
+  const requestId = newId(request.headers["x-request-id"]);
   return {
     requestId,
-    peer: request.socket.remoteAddress?.replace(/^::ffff:(?=\d+\.)/, "") ?? "",
+    peer: peerOf(request.socket.remoteAddress),
     log: logger.child({ requestId }),
     method: request.url?.split("?", 1)[0] ?? "",
     protocol: "http",
+    readOnly: false,
     entered: false,
   };
 }

@@ -1,4 +1,5 @@
 import type { Call } from "./context.ts";
+import type { Received } from "./fast-path-body.ts";
 import type { NodeServerRequest, NodeServerResponse } from "./node-http.ts";
 
 /** A request that is being answered. */
@@ -6,6 +7,8 @@ export type Exchange = {
   readonly request: NodeServerRequest;
   readonly response: NodeServerResponse;
   readonly call: Call;
+  /** What was read of the request's body before. */
+  readonly received: Received | undefined;
   /** Aborted when the request takes too long to arrive, or when the exchange is over. */
   readonly arriving: AbortSignal;
 };

@@ -1,4 +1,4 @@
-import type { DescService } from "@bufbuild/protobuf";
+import type { DescMethodUnary, DescService } from "@bufbuild/protobuf";
 import { base64Decode } from "@bufbuild/protobuf/wire";
 import { type ConnectRouter, createConnectRouter, type HandlerContext } from "@connectrpc/connect";
 import type { UniversalHandler } from "@connectrpc/connect/protocol";
@@ -11,13 +11,22 @@ import { Health, healthService } from "./health.ts";
 import type { Limits } from "./limits.ts";
 import { describeProtocolError } from "./outcome.ts";
 import type { Readiness } from "./readiness.ts";
+import { isCacheable } from "./ready-answers.ts";
 import { registerReflection } from "./reflection.ts";
 import { routerWithin } from "./router.ts";
+
+/**
+ * Answers below this size, in bytes, are not compressed. Most hold little but keys and signatures, which do not get
+ * smaller.
+ */
+export const COMPRESS_MIN_BYTES = 4096;
 
 /** The RPCs of a server. */
 export type Handlers = {
   /** The handler of an RPC's path. */
   get(path: string): UniversalHandler | undefined;
+  /** The cacheable RPCs, by path. */
+  readonly cacheable: ReadonlyMap<string, DescMethodUnary>;
   /**
    * A handler that can write an error in the protocol of a request with this content type, whatever path was called; used
    * with `Call.refuseWith`. Undefined if the request is none of an RPC.
@@ -41,6 +50,7 @@ export function createHandlers({ routes, limits, readiness, streams }: HandlersO
     readMaxBytes: limits.maxMessageBytes,
     // Brotli, connect's other default, costs far more processor time than a stranger should be able to ask for.
     acceptCompression: [compressionGzip],
+    compressMinBytes: COMPRESS_MIN_BYTES,
     jsonOptions: { ignoreUnknownFields: false },
   });
   routes(routerWithin(router, guards));
@@ -52,6 +62,9 @@ export function createHandlers({ routes, limits, readiness, streams }: HandlersO
   const samples = router.handlers.filter((handler) => handler.service === Health);
   return {
     get: (path) => byPath.get(path),
+    cacheable: new Map(
+      router.handlers.flatMap(({ requestPath, method }) => (isCacheable(method) ? [[requestPath, method]] : [])),
+    ),
     forErrors: (method, contentType) =>
       method === "POST" ? samples.find((handler) => handler.supportedContentType(contentType)) : undefined,
   };

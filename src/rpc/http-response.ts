@@ -4,6 +4,7 @@ import type { Refusal } from "../core/refusal.ts";
 import type { Call } from "./context.ts";
 import { connectErrorOf } from "./errors.ts";
 import type { NodeServerResponse } from "./node-http.ts";
+import { NO_STORE } from "./ready-answers.ts";
 
 /** An answer that connect does not write. */
 export type HttpResponse = {
@@ -27,7 +28,7 @@ export function httpRefusal(refusal: Refusal): Required<HttpResponse> {
   return {
     // Connect says 501 for a path that is no RPC; for what is no RPC at all, 404 is meant.
     status: error.code === Code.Unimplemented ? 404 : codeToHttpStatus(error.code),
-    headers: { "content-type": "application/json" },
+    headers: { "content-type": "application/json", "cache-control": NO_STORE },
     body: errorToJsonBytes(error, undefined),
   };
 }

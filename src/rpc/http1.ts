@@ -2,6 +2,8 @@ import http from "node:http";
 import type { Duplex } from "node:stream";
 import { Reason, Refusal } from "../core/refusal.ts";
 import type { Dispatch } from "./dispatch.ts";
+import type { Received } from "./fast-path-body.ts";
+import { answerFastHttp1 } from "./fast-path-http1.ts";
 import { httpRefusal } from "./http-response.ts";
 import type { Limits } from "./limits.ts";
 
@@ -37,7 +39,9 @@ export function createHttp1(dispatch: Dispatch, limits: Limits): Http1 {
         if (draining && open.get(socket)?.size === 0) socket.destroySoon();
       });
       if (draining) response.setHeader("connection", "close");
-      dispatch(request, response);
+      const slow = (received?: Received) => dispatch.answer(request, response, received);
+      if (dispatch.fast === undefined) slow();
+      else answerFastHttp1(dispatch.fast, request, response, slow);
     },
   );
   server.on("clientError", answerParserError);

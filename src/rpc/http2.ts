@@ -1,6 +1,8 @@
 import http2 from "node:http2";
 import type { Duplex } from "node:stream";
 import type { Dispatch } from "./dispatch.ts";
+import type { Received } from "./fast-path-body.ts";
+import { answerFastHttp2 } from "./fast-path-http2.ts";
 import type { Limits } from "./limits.ts";
 
 /** HTTP/2 for connections that somebody else accepts. */
@@ -29,14 +31,18 @@ export function createHttp2(dispatch: Dispatch, limits: Limits): Http2 {
   });
 
   // The only stream listener, and no request listener: with both, a stream would be answered twice.
-  server.on("stream", (stream, headers, _flags, rawHeaders) => {
+  server.on("stream", (stream, headers, flags, rawHeaders) => {
     const open = stream.session && sessions.get(stream.session);
     if (open !== undefined) {
       open.streams++;
       stream.once("close", () => open.streams--);
     }
-    const request = new http2.Http2ServerRequest(stream, headers, {}, rawHeaders);
-    dispatch(request, new http2.Http2ServerResponse(stream));
+    const slow = (received?: Received) => {
+      const request = new http2.Http2ServerRequest(stream, headers, {}, rawHeaders);
+      dispatch.answer(request, new http2.Http2ServerResponse(stream), received);
+    };
+    if (dispatch.fast === undefined) slow();
+    else answerFastHttp2(dispatch.fast, stream, headers, flags, rawHeaders, slow);
   });
 
   return {

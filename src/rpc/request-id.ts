@@ -4,7 +4,26 @@ import type { Random } from "../core/random.ts";
 // What a caller may choose: nothing that could break a log line or a header, and short.
 const SANE = /^[A-Za-z0-9._-]{1,64}$/;
 
-/** The caller's request ID, if it sent a sane one, else a new one of 16 random bytes in hexadecimal. */
-export function requestIdOf(header: string | string[] | undefined, random: Random): string {
-  return typeof header === "string" && SANE.test(header) ? header : toHex(random(16));
+const ID_BYTES = 16;
+const IDS_PER_DRAW = 64;
+
+/** Gives a call its ID, from its `x-request-id` header. */
+export type RequestIds = (header: string | string[] | undefined) => string;
+
+/**
+ * Makes request IDs: the caller's own, if it sent a sane one, else a new one of 16 random bytes in hexadecimal. Random
+ * bytes are drawn for many IDs at a time.
+ */
+export function createRequestIds(random: Random): RequestIds {
+  let drawn = "";
+  let at = 0;
+  return (header) => {
+    if (typeof header === "string" && SANE.test(header)) return header;
+    if (at >= drawn.length) {
+      drawn = toHex(random(ID_BYTES * IDS_PER_DRAW));
+      at = 0;
+    }
+    at += 2 * ID_BYTES;
+    return drawn.slice(at - 2 * ID_BYTES, at);
+  };
 }

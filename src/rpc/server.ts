@@ -14,6 +14,7 @@ import { createHandlers } from "./handlers.ts";
 import type { HttpRoute } from "./http-routes.ts";
 import { defaultLimits, type Limits } from "./limits.ts";
 import { Readiness } from "./readiness.ts";
+import type { ReadyAnswers } from "./ready-answers.ts";
 
 /** What a server listens on, and what it serves. */
 export type ServerOptions = {
@@ -33,6 +34,8 @@ export type ServerOptions = {
   readonly routes: (router: ConnectRouter) => void;
   /** Documents beside the RPCs. */
   readonly httpRoutes?: readonly HttpRoute[] | undefined;
+  /** Lets cacheable RPCs be answered without connect. The same answers must stand behind those of `routes`. */
+  readonly answers?: ReadyAnswers | undefined;
   readonly logger: Logger;
   readonly clock?: Clock | undefined;
   readonly random?: Random | undefined;
@@ -72,6 +75,7 @@ export function createServer(options: ServerOptions): Server {
     handlers: createHandlers({ routes: options.routes, limits, readiness, streams }),
     httpRoutes: options.httpRoutes ?? [],
     cors: options.cors,
+    answers: options.answers,
     limits,
     logger,
     clock,

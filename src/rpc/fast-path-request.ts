@@ -1,0 +1,139 @@
+import type { IncomingHttpHeaders } from "node:http";
+import type { DescMethodUnary } from "@bufbuild/protobuf";
+import { fromBase64Url } from "../core/bytes.ts";
+import { timeoutHeader, timeoutOf } from "./deadline.ts";
+import type { Limits } from "./limits.ts";
+import { FRAME_PREFIX_BYTES } from "./ready-answers.ts";
+
+/** The head of a request. */
+export type RequestHead = {
+  readonly method: string;
+  /** Path and query. */
+  readonly url: string;
+  readonly authority: string;
+  readonly headers: IncomingHttpHeaders;
+  /** Names and values in turn. */
+  readonly rawHeaders: readonly string[];
+};
+
+/** A request whose head has nothing that only connect can answer. */
+export type FastRequest = {
+  readonly method: DescMethodUnary;
+  /** The path without query: `/<service>/<method>`. */
+  readonly path: string;
+  readonly kind: "grpc" | "post" | "get";
+  /** The message of a GET. */
+  readonly message: Uint8Array | undefined;
+  /** True if connect would compress a large answer to this caller. */
+  readonly compressible: boolean;
+  /** The caller's deadline in milliseconds; Infinity if there is none. */
+  readonly timeoutMs: number;
+};
+
+const GRPC_TYPES: ReadonlySet<unknown> = new Set(["application/grpc", "application/grpc+proto"]);
+const CONNECT_TYPE = "application/proto";
+
+/** Makes the function that tells whether a request may take the fast path, by its head alone. */
+export function createHeadReader(
+  methods: ReadonlyMap<string, DescMethodUnary>,
+  limits: Pick<Limits, "maxHeaderBytes">,
+): (head: RequestHead) => FastRequest | undefined {
+  const isAuthority = createAuthorityCheck();
+
+  return ({ method: verb, url, authority, headers, rawHeaders }) => {
+    const question = url.indexOf("?");
+    const get = verb === "GET";
+    if (get ? question < 0 : verb !== "POST" || question >= 0) return;
+    const path = get ? url.slice(0, question) : url;
+    const method = methods.get(path);
+    if (method === undefined || !isAuthority(authority)) return;
+    if (lengthOf(rawHeaders) > limits.maxHeaderBytes) return;
+
+    const grpc = !get && GRPC_TYPES.has(headers["content-type"]);
+    if (!get && !grpc && headers["content-type"] !== CONNECT_TYPE) return;
+    // What the body of a GET says has no meaning, but somebody has to read it.
+    if (get && (headers["content-length"] !== undefined || headers["transfer-encoding"] !== undefined)) return;
+    if (!get && !isIdentity(headers[grpc ? "grpc-encoding" : "content-encoding"])) return;
+
+    const timeout = headers[timeoutHeader(grpc)];
+    const timeoutMs = Array.isArray(timeout) ? Number.NaN : timeoutOf(timeout, grpc);
+    if (!(timeoutMs >= 1)) return;
+    const message = get ? messageOfQuery(url.slice(question + 1)) : undefined;
+    if (get && message === undefined) return;
+    return {
+      method,
+      path,
+      kind: grpc ? "grpc" : get ? "get" : "post",
+      message,
+      compressible: !get && acceptsGzip(headers[grpc ? "grpc-accept-encoding" : "accept-encoding"]),
+      timeoutMs,
+    };
+  };
+}
+
+/** The one message of a gRPC request's body, undefined if it is not one uncompressed message. */
+export function messageOfFrame(body: Buffer): Uint8Array | undefined {
+  if (body.length < FRAME_PREFIX_BYTES || body[0] !== 0) return;
+  return body.readUInt32BE(1) === body.length - FRAME_PREFIX_BYTES ? body.subarray(FRAME_PREFIX_BYTES) : undefined;
+}
+
+function lengthOf(texts: readonly string[]): number {
+  let length = 0;
+  for (const text of texts) length += text.length;
+  return length;
+}
+
+function isIdentity(encoding: string | string[] | undefined): boolean {
+  return encoding === undefined || encoding === "identity";
+}
+
+function acceptsGzip(accepted: string | string[] | undefined): boolean {
+  return typeof accepted === "string" && accepted.split(",").some((name) => name.trim() === "gzip");
+}
+
+/** The message in a query of exactly the form that Connect's clients write for binary messages. */
+function messageOfQuery(query: string): Uint8Array | undefined {
+  let encoding: string | undefined;
+  let base64: string | undefined;
+  let message: string | undefined;
+  for (const pair of query.split("&")) {
+    const value = pair.slice(pair.indexOf("=") + 1);
+    switch (pair.slice(0, -value.length - 1)) {
+      case "encoding":
+        if (encoding !== undefined) return;
+        encoding = value;
+        break;
+      case "base64":
+        if (base64 !== undefined) return;
+        base64 = value;
+        break;
+      case "message":
+        if (message !== undefined) return;
+        message = value;
+        break;
+      case "connect":
+        if (value !== "v1") return;
+        break;
+      default:
+        return;
+    }
+  }
+  if (encoding !== "proto" || base64 !== "1" || message === undefined) return;
+  return fromBase64Url(message);
+}
+
+const MAX_KNOWN_AUTHORITIES = 1024;
+
+// Connect parses the whole URL of every request. Here that is done once for each host that clients call the server by.
+function createAuthorityCheck(): (authority: string) => boolean {
+  const known = new Map<string, boolean>();
+  return (authority) => {
+    let valid = known.get(authority);
+    if (valid === undefined) {
+      valid = URL.canParse(`http://${authority}`) && !/[/?#\\]/.test(authority);
+      if (known.size >= MAX_KNOWN_AUTHORITIES) known.clear();
+      known.set(authority, valid);
+    }
+    return valid;
+  };
+}

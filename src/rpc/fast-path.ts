@@ -1,0 +1,120 @@
+import type { Logger } from "pino";
+import type { Clock } from "../core/clock.ts";
+import { logCall } from "./access-log.ts";
+import { peerOf } from "./context.ts";
+import { type CorsOptions, corsHeaders } from "./cors.ts";
+import { type BodyReader, createBodyReader, type Received } from "./fast-path-body.ts";
+import { createHeadReader, type FastRequest, messageOfFrame, type RequestHead } from "./fast-path-request.ts";
+import { COMPRESS_MIN_BYTES, type Handlers } from "./handlers.ts";
+import type { Limits } from "./limits.ts";
+import { cachingHeaders, FRAME_PREFIX_BYTES, isKnown, type ReadyAnswer, type ReadyAnswers } from "./ready-answers.ts";
+import type { RequestIds } from "./request-id.ts";
+
+/** An answer that leaves on the fast path. */
+export type FastReply = {
+  readonly status: number;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body: Uint8Array | undefined;
+};
+
+/**
+ * The short way to the answer of a cacheable RPC: from the request's bytes to bytes that are ready, past connect. It takes
+ * only the plain case of each protocol (gRPC, Connect POST and GET, binary messages, nothing compressed) and only ever
+ * succeeds; everything else, and every refusal, is left to connect. A test holds the two ways beside each other.
+ */
+export type FastPath = {
+  /** The request, if its head allows this way. */
+  read(head: RequestHead): FastRequest | undefined;
+  /** Reads the body of such a request. */
+  readonly readBody: BodyReader;
+  /** The answer; undefined if connect has to give it. */
+  reply(request: FastRequest, head: RequestHead, received: Received): FastReply | undefined;
+  /**
+   * Has the access log tell of an answer that was given.
+   *
+   * @param whenDone - calls back at the end of the exchange, with true if it was cut
+   */
+  log(
+    request: FastRequest,
+    http: "1.1" | "2.0",
+    peer: string | undefined,
+    reply: FastReply,
+    received: Received,
+    whenDone: (done: (cut: boolean) => void) => void,
+  ): void;
+};
+
+type FastPathOptions = {
+  readonly answers: ReadyAnswers;
+  readonly methods: Handlers["cacheable"];
+  readonly cors: CorsOptions | undefined;
+  readonly limits: Limits;
+  readonly logger: Logger;
+  readonly clock: Clock;
+  readonly requestId: RequestIds;
+  readonly stopping: () => boolean;
+};
+
+// Longer requests of cacheable RPCs exist, but there is no hurry to answer them.
+const MAX_BODY_BYTES = 4096;
+
+// How long to wait for a body that did not come with its head, before connect does the waiting.
+const PATIENCE_MS = 100;
+
+/** Creates the fast path to `answers`. */
+export function createFastPath(options: FastPathOptions): FastPath {
+  const { answers, cors, limits, logger, clock, requestId, stopping } = options;
+  const read = createHeadReader(options.methods, limits);
+  const maxBodyBytes = Math.min(MAX_BODY_BYTES, limits.maxMessageBytes);
+
+  return {
+    read: (head) => (stopping() ? undefined : read(head)),
+    readBody: createBodyReader(clock, maxBodyBytes, PATIENCE_MS),
+
+    reply(request, head, { bytes, rest }) {
+      if (rest !== undefined) return;
+      const message = request.kind === "grpc" ? messageOfFrame(bytes) : (request.message ?? bytes);
+      if (message === undefined || message.length > limits.maxMessageBytes) return;
+      let answer: ReadyAnswer;
+      try {
+        answer = answers.answer(request.method, message);
+      } catch {
+        return; // connect asks again, and tells the caller and the log what is wrong
+      }
+      const length = answer.frame.length - FRAME_PREFIX_BYTES;
+      if (request.compressible && length >= COMPRESS_MIN_BYTES) return;
+
+      const headers: Record<string, string> = { "x-request-id": requestId(head.headers["x-request-id"]) };
+      if (cors !== undefined) Object.assign(headers, corsHeaders(cors, head.headers.origin, false));
+      if (request.kind === "grpc") {
+        headers["content-type"] = "application/grpc+proto";
+        if (request.compressible) headers["grpc-encoding"] = "gzip";
+        return { status: 200, headers, body: answer.frame };
+      }
+      if (request.kind === "get") {
+        Object.assign(headers, cachingHeaders(answer, answers.now()));
+        if (isKnown(answer.reuse?.etag, head.headers["if-none-match"]))
+          return { status: 304, headers, body: undefined };
+      }
+      headers["content-type"] = "application/proto";
+      headers["content-length"] = `${length}`;
+      return { status: 200, headers, body: answer.frame.subarray(FRAME_PREFIX_BYTES) };
+    },
+
+    log(request, http, peer, reply, { elapsedMs }, whenDone) {
+      if (!logger.isLevelEnabled("debug")) return;
+      const start = clock.now() - elapsedMs;
+      whenDone((cut) => {
+        logCall(logger.child({ requestId: reply.headers["x-request-id"] }), true, {
+          method: request.path,
+          protocol: request.kind === "grpc" ? "grpc" : "connect",
+          http,
+          peer: peerOf(peer),
+          status: reply.status,
+          outcome: cut ? "cut" : "ok",
+          ms: clock.now() - start,
+        });
+      });
+    },
+  };
+}
