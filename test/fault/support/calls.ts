@@ -1,0 +1,77 @@
+import type { DescMethodUnary, DescService, Message } from "@bufbuild/protobuf";
+import type { Transport } from "@connectrpc/connect";
+import type { Statement } from "../../../gen/omi/statement/v1/statement_pb.ts";
+import { mayPass } from "../../../src/developer/retry.ts";
+import { milliseconds } from "./wait.ts";
+
+/** A Statement that a developer sent, and what came back in the end. */
+export interface AnsweredCall {
+  readonly method: DescMethodUnary;
+  readonly statement: Statement;
+  readonly response: Message;
+  /** How often the same bytes were sent. */
+  readonly attempts: number;
+  /** When they were sent for the last time, in milliseconds since the Unix epoch. */
+  readonly sentAt: number;
+}
+
+/** How a developer deals with calls that are not answered. */
+export type Patience = "patient" | "impatient";
+
+const PATIENCE_MS = 60_000;
+const PAUSE_MS = 250;
+
+/** All calls of all developers, as they leave their machines. */
+export class Calls {
+  readonly answered: AnsweredCall[] = [];
+  /** How many calls were cut, or found nobody. */
+  cut = 0;
+  #sent: PromiseWithResolvers<string> = Promise.withResolvers();
+
+  /** Resolves when the next Statement is sent, with the domain of the party that it goes to. */
+  get nextSent(): Promise<string> {
+    return this.#sent.promise;
+  }
+
+  /**
+   * A transport that keeps account of its calls.
+   *
+   * @param domain the party at its other end
+   * @param patience `patient`: the same bytes are sent until they are answered, for a minute. `impatient`: once.
+   */
+  through(transport: Transport, domain: string, patience: Patience): Transport {
+    return {
+      ...transport,
+      unary: async (method, signal, timeoutMs, header, message, contextValues) => {
+        const { statement } = message as { statement?: Statement };
+        const giveUpAt = Date.now() + (patience === "patient" ? PATIENCE_MS : 0);
+        for (let attempts = 1; ; attempts++) {
+          const sentAt = Date.now();
+          if (statement !== undefined) this.#announce(domain);
+          try {
+            const response = await transport.unary(method, signal, timeoutMs, header, message, contextValues);
+            if (statement !== undefined) {
+              this.answered.push({ method, statement, response: response.message as Message, attempts, sentAt });
+            }
+            return response;
+          } catch (error) {
+            if (!mayPass(error)) throw error;
+            this.cut++;
+            if (sentAt >= giveUpAt) throw error;
+          }
+          await milliseconds(PAUSE_MS);
+        }
+      },
+    };
+  }
+
+  /** The answered calls of a service. */
+  to(service: DescService): AnsweredCall[] {
+    return this.answered.filter(({ method }) => method.parent.typeName === service.typeName);
+  }
+
+  #announce(domain: string): void {
+    this.#sent.resolve(domain);
+    this.#sent = Promise.withResolvers();
+  }
+}
