@@ -18,15 +18,18 @@ import type { Connections } from "../directory/connections.ts";
 import type { Registries } from "../directory/registries.ts";
 import type { Views } from "../directory/views.ts";
 import { wellKnownRoute } from "../directory/well-known.ts";
+import type { EventCarrier } from "../events/carrier.ts";
+import { subscriberRoutes } from "../events/subscriber/get-subscription.ts";
+import { createSubscriber } from "../events/subscriber/subscriber.ts";
+import { createWatchCarrier } from "../events/watch-carrier.ts";
 import { boundedRequests } from "../rpc/bounds.ts";
 import type { HttpRoute } from "../rpc/http-routes.ts";
 import { answerRefusals, routerWithin } from "../rpc/router.ts";
 import type { FreshnessWindow } from "../statement/freshness.ts";
 import { openDatabase } from "../store/database.ts";
-import { noncesMigration } from "../store/nonces.ts";
 import { WriteQueue } from "../store/write-queue.ts";
-import { tenancyMigration } from "../tenancy/migration.ts";
 import type { RotationOutcome, RotationRequest } from "../tenancy/rotations.ts";
+import { Standings } from "../tenancy/standings.ts";
 import type { Provider } from "../tenancy/state.ts";
 import { createTenancy } from "../tenancy/tenancy.ts";
 import type { TenantId } from "../tenancy/tenants.ts";
@@ -35,7 +38,7 @@ import { Authentication, type Caller } from "./authentication.ts";
 import { ContextFlow } from "./context-flow.ts";
 import { Contexts } from "./contexts.ts";
 import type { AgentHooks } from "./hooks.ts";
-import { agentMigration } from "./migration.ts";
+import { agentMigrations } from "./migration.ts";
 import { Peers } from "./peers.ts";
 import { Provisioning } from "./provisioning.ts";
 import { Provisions } from "./provisions.ts";
@@ -57,6 +60,10 @@ export type AgentOptions = {
   readonly registries: Registries;
   /** What callers are let in by: at most 10 s old. */
   readonly views: Views;
+  /** How the events of the tenants' apps get here. By `EventService.Watch` if left out. */
+  readonly carrier?: EventCarrier;
+  /** How old the latest signed head of an app may be while its tenants are served, in seconds; 10 if left out. */
+  readonly maxHeadAgeSeconds?: number;
   /**
    * The ways to parties that are no registries. If left out, the agent calls none: its tenants get no service tokens, and
    * reach no peers.
@@ -82,13 +89,13 @@ export type AgentOptions = {
 
 /** The agent: what makes a vendor's service one that developers can order, and users can call. */
 export type Agent = {
-  /** Serves AgentService and TenancyService, on a server of `createServer` or any other Connect server. */
+  /** Serves AgentService, TenancyService and SubscriberService, on a server of `createServer` or any other Connect server. */
   routes(router: ConnectRouter): void;
   /** Serves the provider's well-known document. */
   readonly httpRoutes: readonly HttpRoute[];
   /**
    * Finishes what a crash or an unreachable registry left unfinished, and goes on doing so about once a minute; rotates keys
-   * that are due. Resolves after the first time; what still can't be finished then is logged.
+   * that are due; listens to the events of its tenants' apps. Resolves after the first time; what still can't be finished then is logged.
    */
   start(): Promise<void>;
   /** Ends what is being done in the background and closes the database. Close the server first. */
@@ -126,12 +133,14 @@ const MAINTENANCE_MS = 60_000;
 
 /** Makes the agent of a vendor, on a database of its own. */
 export function createAgent(options: AgentOptions): Agent {
-  const { provider, databaseFile, views, clock, random, hooks, failpoint = noFailpoints } = options;
-  const db = openDatabase(databaseFile, [`${noncesMigration}${tenancyMigration}${agentMigration}`]);
+  const { provider, databaseFile, registries, views, clock, random, logger, hooks } = options;
+  const { failpoint = noFailpoints } = options;
+  const db = openDatabase(databaseFile, agentMigrations);
   // Secret halves of keys that are done with are overwritten, not only unlinked.
   db.pragma("secure_delete = ON");
   const writes = new WriteQueue(db, { failpoint });
   const contexts = new Contexts(db);
+  const standings = new Standings(db);
   const tenancy = createTenancy({
     ...options,
     db,
@@ -145,24 +154,49 @@ export function createAgent(options: AgentOptions): Agent {
     tenancy,
     contexts,
     views,
-    onContext(tenant, context) {
-      // A context comes with a binding or a change, so what was read before is out of date.
-      views.forget(tenant.appId);
-      return hooks.onContext(tenant, context);
-    },
+    onContext: (tenant, context) => hooks.onContext(tenant, context),
   });
   const { serviceTypes, endpointUrl } = options;
   const provisions = new Provisions(db);
+  const subscriber = createSubscriber({
+    db,
+    writes,
+    registries,
+    carrier: options.carrier ?? createWatchCarrier({ registries, clock, random, logger }),
+    clock,
+    random,
+    logger,
+    failpoint,
+    ...(options.maxHeadAgeSeconds !== undefined && { maxAgeSeconds: options.maxHeadAgeSeconds }),
+    apply(event) {
+      if (tenancy.tenants.get(event) !== undefined) standings.apply(event);
+      contexts.announce(event.appId, event.configEpoch);
+    },
+    applied({ appId, configEpoch }) {
+      views.forget(appId);
+      contextFlow.follow(appId, configEpoch);
+    },
+  });
+  views.follow(subscriber);
   const provisioning = new Provisioning({
     tenancy,
     provisions,
     contexts,
+    standings,
+    listen: (appId) => subscriber.add(appId),
     contextFlow,
     hooks,
     serviceTypes,
     endpointUrl,
   });
-  const authentication = new Authentication({ tenants: tenancy.tenants, contexts, contextFlow, views, clock });
+  const authentication = new Authentication({
+    tenants: tenancy.tenants,
+    standings,
+    contexts,
+    contextFlow,
+    views,
+    clock,
+  });
   const peers = options.connections && new Peers({ tenancy, views, connections: options.connections });
   const entry = create(DirectoryEntrySchema, {
     domain: provider.domain,
@@ -183,6 +217,10 @@ export function createAgent(options: AgentOptions): Agent {
   let stopping = false;
 
   async function begin(): Promise<void> {
+    for (const state of ["PENDING", "ACTIVE", "TERMINATING"] as const) {
+      for (const { appId } of tenancy.tenants.inState(state)) subscriber.add(appId);
+    }
+    await subscriber.start();
     await maintain();
     if (!stopping) maintenance = repeat(maintain, { everyMs: MAINTENANCE_MS, clock, random });
   }
@@ -191,6 +229,7 @@ export function createAgent(options: AgentOptions): Agent {
     routes(anyRouter) {
       const router = routerWithin(anyRouter, [answerRefusals]);
       tenancy.routes(router);
+      subscriberRoutes(router, subscriber);
       router.service(
         AgentService,
         { provisionService: provisionService(tenancy, provisioning) },
@@ -206,6 +245,7 @@ export function createAgent(options: AgentOptions): Agent {
       stopping = true;
       await starting;
       await maintenance?.stop();
+      await subscriber.stop();
       await contextFlow.idle();
       writes.close();
       db.close();

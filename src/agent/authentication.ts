@@ -4,6 +4,7 @@ import { type Clock, unixSeconds } from "../core/clock.ts";
 import { Reason, Refusal } from "../core/refusal.ts";
 import type { Views } from "../directory/views.ts";
 import { requireSender } from "../tenancy/service-sender.ts";
+import type { Standings } from "../tenancy/standings.ts";
 import type { Tenants } from "../tenancy/tenants.ts";
 import { type TenantId, tenantUnknown } from "../tenancy/tenants.ts";
 import { bearerToken } from "../token/bearer.ts";
@@ -27,6 +28,7 @@ export type Caller = {
 /** What {@link Authentication} needs. */
 export type AuthenticationOptions = {
   readonly tenants: Tenants;
+  readonly standings: Standings;
   readonly contexts: Contexts;
   readonly contextFlow: ContextFlow;
   readonly views: Views;
@@ -75,6 +77,7 @@ export class Authentication {
   async #accept(credentials: string | Headers, use: TokenUse): Promise<Omit<Caller, "callingService">> {
     const token = typeof credentials === "string" ? credentials : bearerToken(credentials);
     const tenant = this.#tenantOf(token);
+    this.#options.standings.requireServing(tenant);
     const claims = await this.#verifyToken(token, tenant, use);
     requireActive(await this.#view(tenant, ({ service }) => service(tenant.appId, tenant.serviceId)));
     return { tenant, claims };

@@ -38,8 +38,12 @@ export class ContextFlow {
     await tenancy.writes.run("context.delivered", () => contexts.setDelivered(tenant, known.context));
   }
 
-  /** Tells the services what a crash or a failing hook kept from them. What still can't be told is logged. */
+  /**
+   * Tells the services what a crash or a failing hook kept from them, and reads what an event announced. What still can't be
+   * told is logged.
+   */
   async resume(): Promise<void> {
+    for (const { appId, epoch } of this.#options.contexts.outdated()) this.follow(appId, epoch);
     for (const tenant of this.#options.contexts.undelivered()) await this.#deliverOrLog(tenant);
   }
 
@@ -51,7 +55,7 @@ export class ContextFlow {
     }
   }
 
-  /** Follows the hint that there is something new to read of an app: reads it, if the hint is not old news. */
+  /** Follows the word that there is something new to read of an app: reads it, if that is not old news. */
   follow(appId: string, epoch: bigint): void {
     const { tenancy, contexts, views } = this.#options;
     const tenants = tenancy.tenants.ofApp(appId).filter((tenant) => contexts.isNews(tenant, epoch));

@@ -19,6 +19,8 @@ export class Contexts {
   readonly #get;
   readonly #epoch;
   readonly #undelivered;
+  readonly #outdated;
+  readonly #announce;
   readonly #put;
   readonly #setDelivered;
   readonly #remove;
@@ -30,6 +32,14 @@ export class Contexts {
       .pluck();
     this.#undelivered = db.prepare<[], { app_id: string; service_id: string }>(
       "SELECT app_id, service_id FROM contexts WHERE delivered = 0",
+    );
+    this.#outdated = db.prepare<[], { app_id: string; config_epoch: number }>(
+      `SELECT DISTINCT news.app_id, news.config_epoch FROM context_news AS news
+         JOIN contexts ON contexts.app_id = news.app_id AND contexts.config_epoch < news.config_epoch`,
+    );
+    this.#announce = db.prepare<[string, bigint]>(
+      `INSERT INTO context_news (app_id, config_epoch) VALUES (?, ?)
+         ON CONFLICT (app_id) DO UPDATE SET config_epoch = max(config_epoch, excluded.config_epoch)`,
     );
     this.#put = db.prepare<[string, string, Uint8Array, bigint, number]>(
       `INSERT OR REPLACE INTO contexts (app_id, service_id, context, config_epoch, seen_at, delivered)
@@ -61,6 +71,16 @@ export class Contexts {
   /** The tenants whose service has not been told what is known. */
   undelivered(): TenantId[] {
     return this.#undelivered.all().map((row) => ({ appId: row.app_id, serviceId: row.service_id }));
+  }
+
+  /** The apps of which a tenant's context is older than what was announced, and the epoch that was. */
+  outdated(): { appId: string; epoch: bigint }[] {
+    return this.#outdated.all().map((row) => ({ appId: row.app_id, epoch: BigInt(row.config_epoch) }));
+  }
+
+  /** Notes that an app's context has reached an epoch, to be read by who has an older one. */
+  announce(appId: string, epoch: bigint): void {
+    this.#announce.run(appId, epoch);
   }
 
   /** Keeps a context, which its service then has to be told; unless the very same is known. */

@@ -1,10 +1,16 @@
+import { subscriberMigration } from "../events/subscriber/subscriber.ts";
+import type { Migration } from "../store/database.ts";
+import { noncesMigration } from "../store/nonces.ts";
+import { tenancyMigration } from "../tenancy/migration.ts";
+import { standingsMigration } from "../tenancy/standings.ts";
+
 /**
  * The tables of this room, beside those of tenancy.
  *
  * - `provisions`: every order of a service that was taken, and what became of it, by the order's Statement ID.
  * - `contexts`: what each tenant last learned of its app, and whether the service was told.
  */
-export const agentMigration = `
+const agentMigration = `
   CREATE TABLE provisions (
     proof_id        BLOB NOT NULL PRIMARY KEY,
     app_id          TEXT NOT NULL,
@@ -30,3 +36,17 @@ export const agentMigration = `
     PRIMARY KEY (app_id, service_id)
   ) STRICT, WITHOUT ROWID;
 `;
+
+/** The greatest config epoch that an event named, of each app: a context below it is to be read anew. */
+const newsMigration = `
+  CREATE TABLE context_news (
+    app_id       TEXT NOT NULL PRIMARY KEY,
+    config_epoch INTEGER NOT NULL
+  ) STRICT, WITHOUT ROWID;
+`;
+
+/** All steps of the agent's schema. */
+export const agentMigrations: readonly Migration[] = [
+  noncesMigration + tenancyMigration + agentMigration,
+  subscriberMigration + standingsMigration + newsMigration,
+];

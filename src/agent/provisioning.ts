@@ -1,13 +1,15 @@
 import { DataHandling, type ProvisionService, ProvisionServiceSchema } from "../../gen/omi/agent/v1/agent_pb.ts";
-import type { OperationalContext } from "../../gen/omi/registry/v1/app_pb.ts";
 import { ServiceStatus } from "../../gen/omi/registry/v1/service_pb.ts";
 import { toHex } from "../core/bytes.ts";
 import { unixSeconds } from "../core/clock.ts";
 import { MAX_NAME_LENGTH } from "../core/names.ts";
 import { Reason, Refusal, reasonName } from "../core/refusal.ts";
+import type { Binding } from "../directory/registry-client.ts";
+import type { Verified } from "../directory/verified.ts";
 import { type OpenedRequest, openRequest } from "../statement/statement.ts";
 import { KeyedMutex } from "../tenancy/keyed-mutex.ts";
 import { registryFailure, registryRefused } from "../tenancy/registry-outcome.ts";
+import type { Standings } from "../tenancy/standings.ts";
 import type { Tenancy } from "../tenancy/tenancy.ts";
 import { type TenantId, tenantKey } from "../tenancy/tenants.ts";
 import { checkBinding, signBinding } from "./binding.ts";
@@ -22,6 +24,9 @@ export type ProvisioningOptions = {
   readonly tenancy: Tenancy;
   readonly provisions: Provisions;
   readonly contexts: Contexts;
+  readonly standings: Standings;
+  /** Begins to listen to the events of a new tenant's app. */
+  readonly listen: (appId: string) => void;
   readonly contextFlow: ContextFlow;
   readonly hooks: AgentHooks;
   readonly serviceTypes: readonly string[];
@@ -105,7 +110,9 @@ export class Provisioning {
     const tenant = { appId: message.appId, serviceId: message.serviceId || this.#pickServiceId(message) };
     return tenancy.locks.run(tenantKey(tenant), async () => {
       const restores = await this.#requireFree(tenant, message.serviceType);
-      return this.#complete(await this.#begin(tenant, order, restores));
+      const begun = await this.#begin(tenant, order, restores);
+      this.#options.listen(tenant.appId);
+      return this.#complete(begun);
     });
   }
 
@@ -194,24 +201,26 @@ export class Provisioning {
 
   /** Takes an order that was taken to its end. The caller holds the tenant's lock. */
   async #complete(provision: Provision): Promise<Provision> {
-    const { tenancy, provisions, contexts, contextFlow, hooks } = this.#options;
+    const { tenancy, provisions, contexts, standings, contextFlow, hooks } = this.#options;
     const { failpoint, writes, tenants, clock } = tenancy;
     const { appId, serviceId, proofId } = provision;
     const tenant = { appId, serviceId };
     await failpoint("provision.before-hook");
     await hooks.onProvision(tenant, orderOf(provision));
     await failpoint("provision.after-hook");
-    const context = await this.#bind(tenant, provision);
+    const { value, header } = await this.#bind(tenant, provision);
     await writes.run("provision.finish", () => {
       provisions.bound(proofId);
       tenants.setState(tenant, "ACTIVE");
-      contexts.put(tenant, context, unixSeconds(clock));
+      contexts.put(tenant, value.context, unixSeconds(clock));
+      // Events up to there, such as the suspension that this order ended, may still be on their way.
+      standings.set(tenant, value.service.status, header.appSequence);
     });
     await contextFlow.deliver(tenant);
     return { ...provision, state: "BOUND" };
   }
 
-  async #bind(tenant: TenantId, provision: Provision): Promise<OperationalContext> {
+  async #bind(tenant: TenantId, provision: Provision): Promise<Verified<Binding>> {
     const { failpoint, registries, keys, provider, clock, random } = this.#options.tenancy;
     const current = keys.current(tenant);
     if (current === undefined) throw new Error("a pending tenant has no key");
@@ -223,7 +232,7 @@ export class Provisioning {
       const answer = await registry.bindService(binding);
       await failpoint("provision.after-call");
       checkBinding(answer.value, provision);
-      return answer.value.context;
+      return answer;
     } catch (error) {
       if (!(error instanceof Refusal) || !FINAL.has(error.reason)) throw registryFailure(error, registry.domain);
       const reason = reasonName(error.reason);

@@ -1,0 +1,85 @@
+import { type Event, EventType } from "../../gen/omi/event/v1/event_pb.ts";
+import { ServiceStatus } from "../../gen/omi/registry/v1/service_pb.ts";
+import { AUTH_SERVICE_ID } from "../core/names.ts";
+import { Reason, Refusal } from "../core/refusal.ts";
+import type { Database } from "../store/database.ts";
+import type { TenantId } from "./tenants.ts";
+
+/** The table of {@link Standings}. */
+export const standingsMigration = `
+  CREATE TABLE standings (
+    app_id     TEXT NOT NULL,
+    service_id TEXT NOT NULL,
+    status     INTEGER NOT NULL,
+    sequence   INTEGER NOT NULL,
+    PRIMARY KEY (app_id, service_id)
+  ) STRICT, WITHOUT ROWID;
+`;
+
+/**
+ * Which services may be trusted, by the events of their apps: kept on disk in the transaction of each event, so that a
+ * service which was stopped stays so for this party from then on, whatever it can read or not. Methods that change the table
+ * belong into a job of the part's WriteQueue.
+ *
+ * The record `auth` is left out: it may be announced again after its end, and what counts of it is in the app itself.
+ */
+export class Standings {
+  readonly #status;
+  readonly #set;
+
+  constructor(db: Database) {
+    this.#status = db
+      .prepare<[string, string], ServiceStatus>("SELECT status FROM standings WHERE app_id = ? AND service_id = ?")
+      .pluck();
+    this.#set = db.prepare<[string, string, ServiceStatus, bigint, ServiceStatus]>(
+      `INSERT INTO standings (app_id, service_id, status, sequence) VALUES (?, ?, ?, ?)
+         ON CONFLICT (app_id, service_id) DO UPDATE SET status = excluded.status, sequence = excluded.sequence
+         WHERE excluded.sequence > standings.sequence AND standings.status <> ?`,
+    );
+  }
+
+  /** The service's status as of the last event; undefined if none was about it. */
+  status({ appId, serviceId }: TenantId): ServiceStatus | undefined {
+    return this.#status.get(appId, serviceId);
+  }
+
+  /**
+   * Checks that no event has stopped a service.
+   *
+   * @throws Refusal SERVICE_SUSPENDED or SERVICE_REVOKED
+   */
+  requireServing(service: TenantId): void {
+    const status = this.status(service);
+    if (status === ServiceStatus.SUSPENDED) {
+      throw new Refusal(Reason.SERVICE_SUSPENDED, "the developer has suspended the service");
+    }
+    if (status === ServiceStatus.REVOKED) {
+      throw new Refusal(Reason.SERVICE_REVOKED, "the developer has unbound the service");
+    }
+  }
+
+  /** Keeps what an event says of its service, if it says anything. */
+  apply(event: Event): void {
+    const status = statusAfter(event);
+    if (status !== undefined && event.serviceId !== AUTH_SERVICE_ID) this.set(event, status, event.sequence);
+  }
+
+  /** Keeps the status that a service had at a sequence of its app, unless something later is known; an end is for ever. */
+  set({ appId, serviceId }: TenantId, status: ServiceStatus, sequence: bigint): void {
+    this.#set.run(appId, serviceId, status, sequence, ServiceStatus.REVOKED);
+  }
+}
+
+function statusAfter({ event, newPublicKey }: Event): ServiceStatus | undefined {
+  switch (event) {
+    case EventType.SERVICE_BOUND:
+      return ServiceStatus.ACTIVE;
+    case EventType.KEY_ROTATION:
+      // A key that nothing replaces was stopped.
+      return newPublicKey.length > 0 ? ServiceStatus.ACTIVE : ServiceStatus.SUSPENDED;
+    case EventType.PURGE:
+      return ServiceStatus.REVOKED;
+    default:
+      return undefined;
+  }
+}
