@@ -3,6 +3,7 @@ import { type Service, ServiceStatus } from "../../gen/omi/registry/v1/service_p
 import { parseAppId } from "../core/app-id.ts";
 import { isRefusal, Reason, Refusal } from "../core/refusal.ts";
 import type { Views } from "../directory/views.ts";
+import type { Standings } from "../tenancy/standings.ts";
 
 /**
  * What the Auth Provider believes of the apps it serves, in words for users: they can do nothing about what exactly went
@@ -10,9 +11,11 @@ import type { Views } from "../directory/views.ts";
  */
 export class AppViews {
   readonly #views: Views;
+  readonly #standings: Standings;
 
-  constructor(views: Views) {
+  constructor(views: Views, standings: Standings) {
     this.#views = views;
+    this.#standings = standings;
   }
 
   /**
@@ -41,15 +44,22 @@ export class AppViews {
   /**
    * A service of the app as it is now.
    *
-   * @throws Refusal SERVICE_UNKNOWN, VIEW_STALE or REGISTRY_UNAVAILABLE
+   * @throws Refusal SERVICE_UNKNOWN, SERVICE_REVOKED, VIEW_STALE or REGISTRY_UNAVAILABLE
    */
-  service(appId: string, serviceId: string): Promise<Service> {
+  async service(appId: string, serviceId: string): Promise<Service> {
+    this.#requireNotRevoked(appId, serviceId);
     return readService(appId, this.#views.service(appId, serviceId));
   }
 
   /** As {@link AppViews.service}, but read anew unless that happened a moment ago. */
-  refreshService(appId: string, serviceId: string): Promise<Service> {
+  async refreshService(appId: string, serviceId: string): Promise<Service> {
+    this.#requireNotRevoked(appId, serviceId);
     return readService(appId, this.#views.refreshService(appId, serviceId));
+  }
+
+  /** The end of a service is for ever, so its event is enough, whatever can be read. */
+  #requireNotRevoked(appId: string, serviceId: string): void {
+    if (this.#standings.status({ appId, serviceId }) === ServiceStatus.REVOKED) throw revoked();
   }
 }
 
@@ -57,7 +67,11 @@ export class AppViews {
 export function requireActive({ status }: Service): void {
   if (status === ServiceStatus.ACTIVE) return;
   if (status === ServiceStatus.SUSPENDED) throw new Refusal(Reason.SERVICE_SUSPENDED, "the service is suspended");
-  throw new Refusal(Reason.SERVICE_REVOKED, "the service is no longer part of the app");
+  throw revoked();
+}
+
+function revoked(): Refusal {
+  return new Refusal(Reason.SERVICE_REVOKED, "the service is no longer part of the app");
 }
 
 async function readApp(appId: string, view: Promise<App>): Promise<App> {

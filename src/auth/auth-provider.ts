@@ -18,6 +18,10 @@ import type { Random } from "../core/random.ts";
 import type { Registries } from "../directory/registries.ts";
 import type { Views } from "../directory/views.ts";
 import { wellKnownRoute } from "../directory/well-known.ts";
+import type { EventCarrier } from "../events/carrier.ts";
+import { subscriberRoutes } from "../events/subscriber/get-subscription.ts";
+import { createSubscriber } from "../events/subscriber/subscriber.ts";
+import { createWatchCarrier } from "../events/watch-carrier.ts";
 import { boundedRequests } from "../rpc/bounds.ts";
 import type { HttpRoute } from "../rpc/http-routes.ts";
 import type { SigningKey } from "../statement/crypto.ts";
@@ -25,6 +29,7 @@ import { openDatabase } from "../store/database.ts";
 import { WriteQueue } from "../store/write-queue.ts";
 import { rotateServiceKey } from "../tenancy/rpc/rotate-service-key.ts";
 import { terminateService } from "../tenancy/rpc/terminate-service.ts";
+import { Standings } from "../tenancy/standings.ts";
 import { createTenancy } from "../tenancy/tenancy.ts";
 import { AppViews } from "./app-views.ts";
 import { Attempts } from "./attempts.ts";
@@ -61,6 +66,10 @@ export type AuthProviderOptions = {
   readonly databaseFile: string;
   readonly registries: Registries;
   readonly views: Views;
+  /** How the events of the tenants' apps get here. By `EventService.Watch` if left out. */
+  readonly carrier?: EventCarrier;
+  /** How old the latest signed head of an app may be while tokens are issued for it, in seconds; 10 if left out. */
+  readonly maxHeadAgeSeconds?: number;
   readonly clock: Clock;
   readonly random: Random;
   readonly logger: Logger;
@@ -91,7 +100,7 @@ export type AuthProvider = {
   routes(router: ConnectRouter): void;
   /** Key sets, discovery documents, and the provider's directory entry. */
   readonly httpRoutes: readonly HttpRoute[];
-  /** Finishes what a crash left unfinished. What still can't be is logged. */
+  /** Listens to the events of its tenants' apps; finishes what a crash left unfinished. What still can't be is logged. */
   start(): Promise<void>;
   /** Commits what waits and closes the file. */
   stop(): Promise<void>;
@@ -113,7 +122,8 @@ export function createAuthProvider(options: AuthProviderOptions): AuthProvider {
   const pairs = new KeyPairs(db, random);
   const users = new Users(db, random);
   const sessions = new Sessions(db, random);
-  const views = new AppViews(options.views);
+  const standings = new Standings(db);
+  const views = new AppViews(options.views, standings);
   const tenancy = createTenancy({
     provider: { domain, key: providerKey },
     db,
@@ -134,6 +144,20 @@ export function createAuthProvider(options: AuthProviderOptions): AuthProvider {
       db.pragma("wal_checkpoint(TRUNCATE)");
     },
   });
+  const subscriber = createSubscriber({
+    db,
+    writes,
+    registries,
+    carrier: options.carrier ?? createWatchCarrier({ registries, clock, random, logger }),
+    clock,
+    random,
+    logger,
+    failpoint,
+    ...(options.maxHeadAgeSeconds !== undefined && { maxAgeSeconds: options.maxHeadAgeSeconds }),
+    apply: (event) => standings.apply(event),
+    applied: ({ appId }) => options.views.forget(appId),
+  });
+  options.views.follow(subscriber);
   const core: AuthCore = {
     clock,
     random,
@@ -148,6 +172,7 @@ export function createAuthProvider(options: AuthProviderOptions): AuthProvider {
     attempts: new Attempts(new Throttle(db, options.throttle ?? DEFAULT_THROTTLE, clock, random), writes),
     tokens: new TokenIssuer({ issuer, pairs, views, clock, random, tokenLifeSeconds: options.tokenLifeSeconds }),
     views,
+    listen: (appId) => subscriber.add(appId),
     signUp: options.signUp,
   };
   const ownKey = create(DirectoryKeySchema, { publicKey: providerKey.publicKey, algorithm: KeyAlgorithm.ED25519 });
@@ -158,13 +183,19 @@ export function createAuthProvider(options: AuthProviderOptions): AuthProvider {
     keys: [...(options.publishedKeys ?? [ownKey])],
   });
   return {
-    routes: (router) => registerRoutes(core, router),
+    routes(router) {
+      registerRoutes(core, router);
+      subscriberRoutes(router, subscriber);
+    },
     httpRoutes: [...documentRoutes(core), wellKnownRoute(() => entry)],
     async start() {
       await core.passwords.prepare();
+      for (const { appId } of tenancy.tenants.inState("ACTIVE")) subscriber.add(appId);
+      await subscriber.start();
       await tenancy.resume();
     },
     async stop() {
+      await subscriber.stop();
       writes.close();
       db.close();
     },

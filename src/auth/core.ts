@@ -29,6 +29,8 @@ export type AuthCore = {
   readonly attempts: Attempts;
   readonly tokens: TokenIssuer;
   readonly views: AppViews;
+  /** Begins to listen to the events of a new tenant's app. */
+  readonly listen: (appId: string) => void;
   /** Whether strangers may make accounts. */
   readonly signUp: "open" | "closed";
 };

@@ -1,6 +1,8 @@
+import { subscriberMigration } from "../events/subscriber/subscriber.ts";
 import type { Migration } from "../store/database.ts";
 import { noncesMigration } from "../store/nonces.ts";
 import { tenancyMigration } from "../tenancy/migration.ts";
+import { standingsMigration } from "../tenancy/standings.ts";
 import { throttleMigration } from "./throttle.ts";
 
 /**
@@ -58,4 +60,5 @@ const authMigration = `
 /** All steps of the Auth Provider's schema. */
 export const authMigrations: readonly Migration[] = [
   noncesMigration + tenancyMigration + throttleMigration + authMigration,
+  subscriberMigration + standingsMigration,
 ];

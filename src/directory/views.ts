@@ -42,7 +42,8 @@ export interface FollowedApps {
   /**
    * The same, once it is sure that there are no more, by a signed head that is not too old; asks for one if need be.
    *
-   * @throws Refusal VIEW_STALE {age_seconds} or REGISTRY_ROLLED_BACK {registry}
+   * @throws Refusal REGISTRY_UNAVAILABLE {registry} if there never was one; VIEW_STALE {age_seconds} or
+   *   REGISTRY_ROLLED_BACK {registry}
    */
   currentSequence(appId: string): Promise<bigint>;
 }

@@ -19,6 +19,7 @@ export function provisionAuth(core: AuthCore): ServiceImpl<typeof AuthProviderSe
   return async ({ statement }) => {
     const { opened, app } = await core.orders.open(ProvisionAuthSchema, statement);
     const secrets = await core.writes.run("provision-auth", () => secretsFor(core, opened, app));
+    core.listen(opened.message.appId);
     return { answer: answer(core, opened, secrets) };
   };
 }

@@ -166,6 +166,7 @@ class EventSubscriber implements Subscriber {
       await app.settled();
     }
     if (app !== undefined && isCurrent(app)) return app.cursor;
+    if (app?.head === undefined && app?.registry.isRolledBack === false) throw unavailable(app);
     this.assertCurrent(appId);
     throw stale(app);
   }
@@ -268,6 +269,13 @@ class EventSubscriber implements Subscriber {
 
 function isCurrent(app: AppFeed): boolean {
   return app.registry.isTrusted && app.isCurrent;
+}
+
+function unavailable({ registry }: AppFeed): Refusal {
+  return new Refusal(Reason.REGISTRY_UNAVAILABLE, "no head of the app could be had yet", {
+    metadata: { registry: registry.client.domain },
+    nextStep: "try again",
+  });
 }
 
 function stale(app: AppFeed | undefined): Refusal {
