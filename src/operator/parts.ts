@@ -17,6 +17,7 @@ import { createCmsArticle } from "../programs/cms-article/cms-article.ts";
 import { fileCodeSender } from "../registry/activation.ts";
 import { createRegistry } from "../registry/service.ts";
 import type { HttpRoute } from "../rpc/http-routes.ts";
+import type { ReadyAnswers } from "../rpc/ready-answers.ts";
 import { activationPolicyOf, type ProcessConfig } from "./config.ts";
 
 /** A part of the mesh, ready to be mounted on a server. */
@@ -25,6 +26,8 @@ export interface Part {
   readonly name: string;
   routes(router: ConnectRouter): void;
   readonly httpRoutes: readonly HttpRoute[];
+  /** Its answers to cacheable RPCs, if it serves some. */
+  readonly answers?: ReadyAnswers | undefined;
   /** Finishes what a crash left unfinished. Call once the server listens, as other parts may call back. */
   start(): Promise<void>;
   /** Call after the server has stopped. */
@@ -85,6 +88,7 @@ async function createRegistryPart(
   return {
     name: "registry",
     routes: (router) => registry.routes(router),
+    answers: registry.answers,
     httpRoutes: [wellKnownRoute(entry)],
     start: async () => {},
     stop: async () => registry.close(),

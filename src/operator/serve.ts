@@ -36,6 +36,7 @@ export async function serve(file: string | undefined, env: NodeJS.ProcessEnv): P
     development: config.mesh.development,
     routes: (router) => part.routes(router),
     httpRoutes: part.httpRoutes,
+    answers: part.answers,
     logger,
     readiness,
   });

@@ -1,11 +1,4 @@
-import {
-  create,
-  type DescMessage,
-  fromBinary,
-  type MessageInitShape,
-  type MessageShape,
-  toBinary,
-} from "@bufbuild/protobuf";
+import { create, type DescMessage, fromBinary, type MessageInitShape } from "@bufbuild/protobuf";
 import { KeyAlgorithm, KeyRole } from "../../gen/omi/key/v1/key_pb.ts";
 import {
   type App,
@@ -25,56 +18,107 @@ import {
   ServiceAnswerSchema,
   ServiceSchema,
 } from "../../gen/omi/registry/v1/service_pb.ts";
-import type { AnswerHeader, Statement } from "../../gen/omi/statement/v1/statement_pb.ts";
+import type { Statement } from "../../gen/omi/statement/v1/statement_pb.ts";
 import { AUTH_SERVICE_ID } from "../core/names.ts";
 import { Reason, Refusal } from "../core/refusal.ts";
 import { signStatement } from "../statement/statement.ts";
 import { type RegistryCore, registryTime } from "./core.ts";
 import { requireApp } from "./rules/authority.ts";
 import { type AppRow, type KeyRow, KeyState, type ServiceRow } from "./store.ts";
-
-/** What an answer answers: a statement, or the query of a read. */
-export type InReplyTo = { statementId: Uint8Array } | { query: Uint8Array };
+import { appSubject, namespaceSubject } from "./subjects.ts";
 
 /** For how long an answer may be used at most, in seconds. */
 const maxAnswerLifeSeconds = 60;
 
-/** The query of a read: the request message, as the caller must encode it to compare. */
-export function queryOf<Desc extends DescMessage>(schema: Desc, request: MessageShape<Desc>): InReplyTo {
-  return { query: toBinary(schema, request, { writeUnknownFields: false }) };
+/** What an answer says, before it is an answer to somebody at some time. */
+export interface Facts<Desc extends DescMessage = DescMessage> {
+  schema: Desc;
+  /** The answer without its header. */
+  message: MessageInitShape<Desc>;
+  /** The app's sequence; 0 if no app is concerned. */
+  appSequence: number;
+  /** The app's config epoch, where the response tells it beside the answer. */
+  configEpoch: number;
+  /** When the first of the grace periods ends that it tells of, in Unix seconds; Infinity if it tells of none. */
+  graceEnd: number;
+  /** What it speaks of: it holds until one of these changes. See `subjects.ts`. */
+  subjects: readonly string[];
+}
+
+/** A namespace as it is now. Throws Refusal NAMESPACE_UNKNOWN. */
+export function namespaceFacts(core: RegistryCore, name: string): Facts<typeof NamespaceAnswerSchema> {
+  const row = core.store.namespace(name);
+  if (row === undefined) throw new Refusal(Reason.NAMESPACE_UNKNOWN, "this registry has no such namespace");
+  const claim = fromBinary(NamespaceClaimedSchema, row.claim);
+  return {
+    schema: NamespaceAnswerSchema,
+    message: {
+      namespace: {
+        namespace: row.namespace,
+        status: row.status,
+        masterPublicKey: row.masterPublicKey,
+        masterKeyId: row.masterKeyId,
+        algorithm: KeyAlgorithm.ED25519,
+        guardianPublicKeys: claim.guardianPublicKeys,
+        contactCommitment: claim.contactCommitment,
+        ...(claim.metadata === undefined ? {} : { metadata: claim.metadata }),
+        claimedAt: BigInt(row.claimedAt),
+      },
+    },
+    appSequence: 0,
+    configEpoch: 0,
+    graceEnd: Number.POSITIVE_INFINITY,
+    subjects: [namespaceSubject(name)],
+  };
+}
+
+/** An app as it is at `now` (Unix seconds). Throws Refusal APP_UNKNOWN. */
+export function appFacts(core: RegistryCore, appId: string, now: number): Facts<typeof AppAnswerSchema> {
+  const row = requireApp(core.store.app(appId));
+  const app = appMessage(core, row, now);
+  const facts = factsOfApp(AppAnswerSchema, { app }, row, app.context?.authKeys ?? []);
+  // Its Master key is the namespace's.
+  return { ...facts, subjects: [...facts.subjects, namespaceSubject(row.ownerNamespace)] };
+}
+
+/** A service as it is at `now` (Unix seconds). Throws Refusal APP_UNKNOWN or SERVICE_UNKNOWN. */
+export function serviceFacts(
+  core: RegistryCore,
+  appId: string,
+  serviceId: string,
+  now: number,
+): Facts<typeof ServiceAnswerSchema> {
+  const app = requireApp(core.store.app(appId));
+  const service = serviceMessage(core, requireService(core.store.service(appId, serviceId)), now);
+  return factsOfApp(ServiceAnswerSchema, { service }, app, service.keys);
+}
+
+/** Facts that change with every event of one app, and with nothing else. */
+export function factsOfApp<Desc extends DescMessage>(
+  schema: Desc,
+  message: MessageInitShape<Desc>,
+  app: AppRow,
+  keys: readonly KeyRecord[],
+): Facts<Desc> {
+  return {
+    schema,
+    message,
+    appSequence: app.sequence,
+    configEpoch: app.configEpoch,
+    graceEnd: graceEndOf(keys),
+    subjects: [appSubject(app.appId)],
+  };
 }
 
 /** An answer about a namespace as it is now. */
-export function namespaceAnswer(core: RegistryCore, name: string, to: InReplyTo): Statement {
-  const row = core.store.namespace(name);
-  if (row === undefined) throw new Refusal(Reason.NAMESPACE_UNKNOWN, "this registry has no such namespace");
-  const now = registryTime(core);
-  const claim = fromBinary(NamespaceClaimedSchema, row.claim);
-  return sign(core, NamespaceAnswerSchema, now, {
-    header: header(now, to),
-    namespace: {
-      namespace: row.namespace,
-      status: row.status,
-      masterPublicKey: row.masterPublicKey,
-      masterKeyId: row.masterKeyId,
-      algorithm: KeyAlgorithm.ED25519,
-      guardianPublicKeys: claim.guardianPublicKeys,
-      contactCommitment: claim.contactCommitment,
-      ...(claim.metadata === undefined ? {} : { metadata: claim.metadata }),
-      claimedAt: BigInt(row.claimedAt),
-    },
-  });
+export function namespaceAnswer(core: RegistryCore, name: string, statementId: Uint8Array): Statement {
+  return answer(core, namespaceFacts(core, name), registryTime(core), statementId);
 }
 
 /** An answer about an app as it is now. */
-export function appAnswer(core: RegistryCore, appId: string, to: InReplyTo): Statement {
-  const app = requireApp(core.store.app(appId));
+export function appAnswer(core: RegistryCore, appId: string, statementId: Uint8Array): Statement {
   const now = registryTime(core);
-  const message = appMessage(core, app, now);
-  return sign(core, AppAnswerSchema, now, {
-    header: header(now, to, app, message.context?.authKeys),
-    app: message,
-  });
+  return answer(core, appFacts(core, appId, now), now, statementId);
 }
 
 /** An answer about a service as it is now, with the app's config epoch for the unsigned hint beside it. */
@@ -82,26 +126,37 @@ export function serviceAnswer(
   core: RegistryCore,
   appId: string,
   serviceId: string,
-  to: InReplyTo,
+  statementId: Uint8Array,
 ): { answer: Statement; configEpoch: bigint } {
-  const app = requireApp(core.store.app(appId));
   const now = registryTime(core);
-  const service = serviceMessage(core, requireService(core.store.service(appId, serviceId)), now);
-  const answer = sign(core, ServiceAnswerSchema, now, { header: header(now, to, app, service.keys), service });
-  return { answer, configEpoch: BigInt(app.configEpoch) };
+  const facts = serviceFacts(core, appId, serviceId, now);
+  return { answer: answer(core, facts, now, statementId), configEpoch: BigInt(facts.configEpoch) };
 }
 
 /** The answer to a binding: the service and the app's context as they are now. */
-export function bindingAnswer(core: RegistryCore, appId: string, serviceId: string, to: InReplyTo): Statement {
+export function bindingAnswer(
+  core: RegistryCore,
+  appId: string,
+  serviceId: string,
+  statementId: Uint8Array,
+): Statement {
   const app = requireApp(core.store.app(appId));
   const now = registryTime(core);
   const service = serviceMessage(core, requireService(core.store.service(appId, serviceId)), now);
   const context = contextMessage(core, app, now);
-  return sign(core, BindingAnswerSchema, now, {
-    header: header(now, to, app, [...service.keys, ...context.authKeys]),
-    service,
-    context,
-  });
+  const facts = factsOfApp(BindingAnswerSchema, { service, context }, app, [...service.keys, ...context.authKeys]);
+  return answer(core, facts, now, statementId);
+}
+
+/** Answers a statement. */
+function answer<Desc extends DescMessage>(
+  core: RegistryCore,
+  facts: Facts<Desc>,
+  now: number,
+  statementId: Uint8Array,
+): Statement {
+  const header = { ...answerHeader(facts, now), inReplyTo: statementId };
+  return sign(core, facts.schema, now, { ...facts.message, header } as MessageInitShape<Desc>);
 }
 
 /** Signs a message with the key that is in force at `now`. */
@@ -115,22 +170,21 @@ export function sign<Desc extends DescMessage>(
 }
 
 /**
- * The header of an answer. It expires after a minute, and no later than any grace period that it tells of, so that nobody
- * trusts a key longer because of a cache.
+ * The header of an answer, but for what it answers. It expires after a minute, and no later than any grace period that it
+ * tells of, so that nobody trusts a key longer because of a cache.
  */
-export function header(
-  now: number,
-  to: InReplyTo,
-  app?: Pick<AppRow, "sequence">,
-  keys: readonly KeyRecord[] = [],
-): Partial<Omit<AnswerHeader, "$typeName" | "$unknown">> {
-  const graceEnds = keys.filter((key) => key.status === KeyStatus.GRACE).map((key) => Number(key.notAfter));
+export function answerHeader({ appSequence, graceEnd }: Pick<Facts, "appSequence" | "graceEnd">, now: number) {
   return {
     issuedAt: BigInt(now),
-    expiresAt: BigInt(Math.min(now + maxAnswerLifeSeconds, ...graceEnds)),
-    appSequence: BigInt(app?.sequence ?? 0),
-    ...("query" in to ? { query: to.query } : { inReplyTo: to.statementId }),
+    expiresAt: BigInt(Math.min(now + maxAnswerLifeSeconds, graceEnd)),
+    appSequence: BigInt(appSequence),
   };
+}
+
+/** When the first of the keys' grace periods ends, in Unix seconds; Infinity if none is in grace. */
+function graceEndOf(keys: readonly KeyRecord[]): number {
+  const ends = keys.filter((key) => key.status === KeyStatus.GRACE).map((key) => Number(key.notAfter));
+  return Math.min(Number.POSITIVE_INFINITY, ...ends);
 }
 
 /** A service as answers show it. */

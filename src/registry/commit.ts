@@ -37,6 +37,7 @@ export function commit(core: RegistryCore, decided: DecidedStatement, now: numbe
     effect: encodeEffect(effect),
     ...(event === undefined ? {} : { event }),
   });
+  core.onEffect(effect, now);
 }
 
 function signEvent(core: RegistryCore, effect: Effect, logIndex: number, now: number) {

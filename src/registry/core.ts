@@ -7,6 +7,7 @@ import type { Log } from "../log/log.ts";
 import type { Nonces } from "../store/nonces.ts";
 import type { WriteQueue } from "../store/write-queue.ts";
 import type { CodeSender } from "./activation.ts";
+import type { Effect } from "./effects.ts";
 import type { Keyring } from "./keyring.ts";
 import type { Projection } from "./projection.ts";
 import type { RegistryPolicy } from "./rules/policy.ts";
@@ -24,6 +25,8 @@ export interface RegistryCore {
   readonly queue: WriteQueue;
   readonly keyring: Keyring;
   readonly hub: WatchHub;
+  /** Told of every effect, in its transaction. */
+  readonly onEffect: (effect: Effect, now: number) => void;
   readonly directory: Directory;
   readonly clock: Clock;
   readonly random: Random;

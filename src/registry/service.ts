@@ -13,6 +13,7 @@ import type { Publisher } from "../events/publisher.ts";
 import { WatchHub } from "../events/watch-hub.ts";
 import { Log } from "../log/log.ts";
 import { boundedRequests } from "../rpc/bounds.ts";
+import { type ReadyAnswers, serveReadyAnswers } from "../rpc/ready-answers.ts";
 import { openDatabase } from "../store/database.ts";
 import { Nonces } from "../store/nonces.ts";
 import { WriteQueue } from "../store/write-queue.ts";
@@ -22,19 +23,15 @@ import { type ConfiguredKey, Keyring } from "./keyring.ts";
 import { registryMigrations } from "./migrations.ts";
 import { Projection } from "./projection.ts";
 import { publishedKeySet, publishKeys } from "./publish-keys.ts";
+import { Reads } from "./reads.ts";
 import { activateNamespace } from "./rpc/activate-namespace.ts";
 import { announceAuth } from "./rpc/announce-auth.ts";
 import { bindService } from "./rpc/bind-service.ts";
 import { claimNamespace } from "./rpc/claim-namespace.ts";
 import { getHeads } from "./rpc/get-heads.ts";
 import { listEvents } from "./rpc/list-events.ts";
-import { listServices } from "./rpc/list-services.ts";
 import { readLog } from "./rpc/read-log.ts";
 import { registerApp } from "./rpc/register-app.ts";
-import { resolveApp } from "./rpc/resolve-app.ts";
-import { resolveNamespace } from "./rpc/resolve-namespace.ts";
-import { resolveRegistry } from "./rpc/resolve-registry.ts";
-import { resolveService } from "./rpc/resolve-service.ts";
 import { rotateKey } from "./rpc/rotate-key.ts";
 import { suspendService } from "./rpc/suspend-service.ts";
 import { unbindService } from "./rpc/unbind-service.ts";
@@ -63,13 +60,19 @@ export interface RegistryOptions {
   allowPlainHttp?: (host: string) => boolean;
   /** Where events are sent beside Watch; nowhere if absent. */
   publisher?: Publisher;
+  /** Bound on the memory that answers kept for further callers take, in bytes; 128 MiB if absent. */
+  answerCacheBytes?: number;
   /** See `WriteQueue`; for tests. */
   failpoint?: (name: string) => void;
 }
 
+const defaultAnswerCacheBytes = 128 * 1024 * 1024;
+
 /** A running registry, to be mounted on a server. */
 export interface Registry {
   routes(router: ConnectRouter): void;
+  /** The answers to its reads, for the server that it is mounted on. */
+  answers: ReadyAnswers;
   /** Its key set, for the well-known document. */
   keySet(): Statement;
   /** The log index up to which all events are published; undefined without a publisher. */
@@ -95,6 +98,7 @@ export async function createRegistry(options: RegistryOptions): Promise<Registry
     nonces: new Nonces(db, policy.freshnessWindowSeconds),
     queue: new WriteQueue(db, options.failpoint === undefined ? {} : { failpoint: options.failpoint }),
     keyring: new Keyring(options.domain, options.keys),
+    onEffect: (effect, now) => reads.changed(effect, now),
     hub: new WatchHub((milliseconds, callback) => options.clock.setTimer(milliseconds, callback)),
     directory: options.directory,
     clock: options.clock,
@@ -103,6 +107,7 @@ export async function createRegistry(options: RegistryOptions): Promise<Registry
     codeSender: options.codeSender,
     allowPlainHttp: options.allowPlainHttp ?? (() => false),
   };
+  const reads = new Reads(core, options.answerCacheBytes ?? defaultAnswerCacheBytes);
   await publishKeys(core);
   const outbox =
     options.publisher &&
@@ -116,7 +121,8 @@ export async function createRegistry(options: RegistryOptions): Promise<Registry
       logger: options.logger,
     });
   return {
-    routes: (router) => registerRoutes(core, router),
+    routes: (router) => registerRoutes(core, router, reads),
+    answers: reads,
     keySet: () => publishedKeySet(core.store),
     publishedIndex: () => outbox?.publishedIndex,
     close() {
@@ -128,7 +134,7 @@ export async function createRegistry(options: RegistryOptions): Promise<Registry
   };
 }
 
-function registerRoutes(core: RegistryCore, router: ConnectRouter): void {
+function registerRoutes(core: RegistryCore, router: ConnectRouter, reads: Reads): void {
   const options = { interceptors: [boundedRequests({ allowPlainHttp: core.allowPlainHttp })] };
   router.service(
     RegistryService,
@@ -145,17 +151,7 @@ function registerRoutes(core: RegistryCore, router: ConnectRouter): void {
     },
     options,
   );
-  router.service(
-    ResolverService,
-    {
-      resolveRegistry: (request) => resolveRegistry(core, request),
-      resolveNamespace: (request) => resolveNamespace(core, request),
-      resolveApp: (request) => resolveApp(core, request),
-      resolveService: (request) => resolveService(core, request),
-      listServices: (request) => listServices(core, request),
-    },
-    options,
-  );
+  serveReadyAnswers(router, ResolverService.methods, reads, options);
   router.service(
     EventService,
     {

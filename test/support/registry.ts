@@ -105,6 +105,7 @@ export async function runRegistry(options: Partial<RegistryOptions> = {}): Promi
     development: true,
     logger,
     routes: (router) => registryPart.routes(router),
+    answers: registryPart.answers,
   });
   await server.listen();
   let stopped = false;

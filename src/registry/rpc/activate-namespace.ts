@@ -23,7 +23,7 @@ export async function activateNamespace(core: RegistryCore, request: ActivateNam
     });
   }
   const claimId = core.store.namespace(request.namespace)?.claimStatementId ?? new Uint8Array();
-  return { answer: namespaceAnswer(core, request.namespace, { statementId: claimId }) };
+  return { answer: namespaceAnswer(core, request.namespace, claimId) };
 }
 
 /** Counts a wrong code, which must be kept, so it doesn't throw. */

@@ -37,7 +37,7 @@ export async function announceAuth(core: RegistryCore, request: AnnounceAuthRequ
       return decideAuthAnnouncement(facts, message, header.signer, core.policy, now);
     },
   });
-  return { answer: appAnswer(core, message.appId, { statementId: id }) };
+  return { answer: appAnswer(core, message.appId, id) };
 }
 
 /** The provider, known from the directory, answered for this app with these keys, and holds both. */

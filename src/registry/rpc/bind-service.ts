@@ -36,7 +36,7 @@ export async function bindService(core: RegistryCore, request: BindServiceReques
       return decideBinding(facts, verified, header.signer, now);
     },
   });
-  return { answer: bindingAnswer(core, message.appId, message.serviceId, { statementId: id }) };
+  return { answer: bindingAnswer(core, message.appId, message.serviceId, id) };
 }
 
 /**

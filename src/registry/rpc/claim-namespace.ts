@@ -48,7 +48,7 @@ export async function claimNamespace(core: RegistryCore, request: ClaimNamespace
 
   // After the commit: a crash here leaves a pending namespace whose code nobody got; the operator can send another.
   if (isNew && code !== undefined) await sendCode(core, message.namespaceClaim, email, code);
-  return { answer: namespaceAnswer(core, message.namespaceClaim, { statementId: id }) };
+  return { answer: namespaceAnswer(core, message.namespaceClaim, id) };
 }
 
 /** True if the key holds, or held, any role at this registry. */

@@ -1,39 +1,30 @@
-import {
-  type ListServicesRequest,
-  ListServicesRequestSchema,
-} from "../../../gen/omi/registry/v1/resolver_service_pb.ts";
+import type { ListServicesRequest } from "../../../gen/omi/registry/v1/resolver_service_pb.ts";
 import { ServiceListAnswerSchema } from "../../../gen/omi/registry/v1/service_pb.ts";
 import { isName } from "../../core/names.ts";
 import { Reason, Refusal } from "../../core/refusal.ts";
 import { checkAppRegistry } from "../accept.ts";
-import { header, queryOf, serviceMessage, sign } from "../answers.ts";
-import { type RegistryCore, registryTime } from "../core.ts";
+import { factsOfApp, serviceMessage } from "../answers.ts";
+import type { RegistryCore } from "../core.ts";
 import { requireApp } from "../rules/authority.ts";
 
 const defaultPageSize = 50;
 
 /** Lists an app's services. Pages belong together only while the app's sequence stays the same. */
-export function listServices(core: RegistryCore, request: ListServicesRequest) {
+export function listServices(core: RegistryCore, request: ListServicesRequest, now: number) {
   checkAppRegistry(core, request.appId);
   const app = requireApp(core.store.app(request.appId));
   const after = parsePageToken(request.pageToken, app.sequence);
   const size = request.pageSize || defaultPageSize;
-  const now = registryTime(core);
   const rows = core.store.services(request.appId, after, size + 1);
   const services = rows.slice(0, size).map((row) => serviceMessage(core, row, now));
   const last = services.at(-1);
-  const answer = sign(core, ServiceListAnswerSchema, now, {
-    header: header(
-      now,
-      queryOf(ListServicesRequestSchema, request),
-      app,
-      services.flatMap((service) => service.keys),
-    ),
+  const message = {
     appId: request.appId,
     services,
     nextPageToken: rows.length > size && last !== undefined ? `${app.sequence}.${last.serviceId}` : "",
-  });
-  return { answer, configEpoch: BigInt(app.configEpoch) };
+  };
+  const keys = services.flatMap((service) => service.keys);
+  return factsOfApp(ServiceListAnswerSchema, message, app, keys);
 }
 
 /** The service ID to go on after. A token is `<app sequence>.<service ID>`. */

@@ -26,5 +26,5 @@ export async function registerApp(core: RegistryCore, request: RegisterAppReques
     },
   });
   const appId = (effect && appOf(effect)) ?? "";
-  return { answer: appAnswer(core, appId, { statementId: id }) };
+  return { answer: appAnswer(core, appId, id) };
 }

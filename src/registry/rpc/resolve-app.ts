@@ -1,10 +1,10 @@
-import { type ResolveAppRequest, ResolveAppRequestSchema } from "../../../gen/omi/registry/v1/resolver_service_pb.ts";
+import type { ResolveAppRequest } from "../../../gen/omi/registry/v1/resolver_service_pb.ts";
 import { checkAppRegistry } from "../accept.ts";
-import { appAnswer, queryOf } from "../answers.ts";
+import { appFacts } from "../answers.ts";
 import type { RegistryCore } from "../core.ts";
 
 /** Reads an app with its Master key: the Identity Pulse. */
-export function resolveApp(core: RegistryCore, request: ResolveAppRequest) {
+export function resolveApp(core: RegistryCore, request: ResolveAppRequest, now: number) {
   checkAppRegistry(core, request.appId);
-  return { answer: appAnswer(core, request.appId, queryOf(ResolveAppRequestSchema, request)) };
+  return appFacts(core, request.appId, now);
 }

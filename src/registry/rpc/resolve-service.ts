@@ -1,13 +1,10 @@
-import {
-  type ResolveServiceRequest,
-  ResolveServiceRequestSchema,
-} from "../../../gen/omi/registry/v1/resolver_service_pb.ts";
+import type { ResolveServiceRequest } from "../../../gen/omi/registry/v1/resolver_service_pb.ts";
 import { checkAppRegistry } from "../accept.ts";
-import { queryOf, serviceAnswer } from "../answers.ts";
+import { serviceFacts } from "../answers.ts";
 import type { RegistryCore } from "../core.ts";
 
 /** Reads one service of an app. */
-export function resolveService(core: RegistryCore, request: ResolveServiceRequest) {
+export function resolveService(core: RegistryCore, request: ResolveServiceRequest, now: number) {
   checkAppRegistry(core, request.appId);
-  return serviceAnswer(core, request.appId, request.serviceId, queryOf(ResolveServiceRequestSchema, request));
+  return serviceFacts(core, request.appId, request.serviceId, now);
 }

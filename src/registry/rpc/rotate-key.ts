@@ -40,5 +40,5 @@ export async function rotateKey(core: RegistryCore, request: RotateKeyRequest) {
       return decideRotation(facts, message, registeredSigner(core, opened, RotationSchema), core.policy, now);
     },
   });
-  return serviceAnswer(core, message.appId, message.serviceId, { statementId: id });
+  return serviceAnswer(core, message.appId, message.serviceId, id);
 }

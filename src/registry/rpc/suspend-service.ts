@@ -19,5 +19,5 @@ export async function suspendService(core: RegistryCore, request: SuspendService
     decide: ({ message, header }, _nested, now) =>
       decideSuspend(loadServiceFacts(core, message.appId, message.serviceId, now), message, header.signer),
   });
-  return serviceAnswer(core, message.appId, message.serviceId, { statementId: id });
+  return serviceAnswer(core, message.appId, message.serviceId, id);
 }

@@ -21,7 +21,7 @@ export async function unbindService(core: RegistryCore, request: UnbindServiceRe
     decide: ({ message, header }, receipt, now) =>
       decideUnbind(loadServiceFacts(core, message.appId, message.serviceId, now), message, header.signer, receipt),
   });
-  return serviceAnswer(core, message.appId, message.serviceId, { statementId: id });
+  return serviceAnswer(core, message.appId, message.serviceId, id);
 }
 
 async function verifyReceipt(core: RegistryCore, unbind: Unbind, now: number): Promise<VerifiedReceipt | undefined> {

@@ -18,5 +18,5 @@ export async function updateBackbone(core: RegistryCore, request: UpdateBackbone
     decide: ({ message, header }) =>
       decideBackboneUpdate({ app: core.store.app(message.appId) }, message, header.signer),
   });
-  return { answer: appAnswer(core, message.appId, { statementId: id }) };
+  return { answer: appAnswer(core, message.appId, id) };
 }

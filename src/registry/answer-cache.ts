@@ -1,0 +1,84 @@
+/** What {@link AnswerCache} keeps beside a value. */
+interface Slot<Value> {
+  readonly key: string;
+  readonly value: Value;
+  readonly subjects: readonly string[];
+  readonly bytes: number;
+  /** True if it was read since the hand last passed. */
+  used: boolean;
+}
+
+// What a slot costs beside its key and the bytes of its value: objects, map and index entries. Measured, rounded up.
+const SLOT_BYTES = 1000;
+
+/**
+ * Keeps values by key, each with the subjects that it speaks of, in a bounded amount of memory. When there is no room, a
+ * hand goes around and drops what was not read since it passed the last time (the clock algorithm): like "least recently
+ * used", but a read costs nothing more than a lookup.
+ */
+export class AnswerCache<Value> {
+  readonly #maxBytes: number;
+  readonly #slots = new Map<string, Slot<Value>>();
+  readonly #bySubject = new Map<string, Set<Slot<Value>>>();
+  #bytes = 0;
+  #hand: Iterator<Slot<Value>> = this.#slots.values();
+
+  /** @param maxBytes - bound on the memory for all values together; an estimate, not exact to the byte */
+  constructor(maxBytes: number) {
+    this.#maxBytes = maxBytes;
+  }
+
+  /** The number of values. */
+  get size(): number {
+    return this.#slots.size;
+  }
+
+  get(key: string): Value | undefined {
+    const slot = this.#slots.get(key);
+    if (slot === undefined) return undefined;
+    slot.used = true;
+    return slot.value;
+  }
+
+  /**
+   * Keeps a value, if there is room for it at all.
+   *
+   * @param bytes - the size of the value
+   * @param subjects - what it speaks of: it goes when one of them changes
+   */
+  set(key: string, value: Value, bytes: number, subjects: readonly string[]): void {
+    const before = this.#slots.get(key);
+    if (before !== undefined) this.#remove(before);
+    const slot = { key, value, subjects, bytes: SLOT_BYTES + 2 * key.length + bytes, used: true };
+    this.#slots.set(key, slot);
+    this.#bytes += slot.bytes;
+    for (const subject of subjects) {
+      const slots = this.#bySubject.get(subject);
+      if (slots === undefined) this.#bySubject.set(subject, new Set([slot]));
+      else slots.add(slot);
+    }
+    while (this.#bytes > this.#maxBytes) this.#turnHand();
+  }
+
+  /** Drops all values that speak of a subject. */
+  drop(subject: string): void {
+    for (const slot of this.#bySubject.get(subject) ?? []) this.#remove(slot);
+  }
+
+  #turnHand(): void {
+    const { value: slot, done } = this.#hand.next();
+    if (done === true) this.#hand = this.#slots.values();
+    else if (slot.used) slot.used = false;
+    else this.#remove(slot);
+  }
+
+  #remove(slot: Slot<Value>): void {
+    this.#slots.delete(slot.key);
+    this.#bytes -= slot.bytes;
+    for (const subject of slot.subjects) {
+      const slots = this.#bySubject.get(subject);
+      slots?.delete(slot);
+      if (slots?.size === 0) this.#bySubject.delete(subject);
+    }
+  }
+}
