@@ -3,7 +3,7 @@ import type { Clock } from "../core/clock.ts";
 import { SetupError } from "./setup-error.ts";
 
 const FIRST_WAIT_MS = 250;
-const LONGEST_WAIT_MS = 30_000;
+const LONGEST_WAIT_MS = 10_000;
 
 /** What {@link keepConnected} needs. */
 export interface KeepConnectedOptions {
@@ -23,7 +23,7 @@ export interface KeepConnectedOptions {
 
 /**
  * Runs one session after the other until the signal aborts. Between two it waits: 250 ms at first, twice as long each time up
- * to 30 s, and 250 ms again after a session that was established. Never rejects.
+ * to 10 s, and 250 ms again after a session that was established. Never rejects.
  */
 export async function keepConnected({ what, clock, logger, signal, session }: KeepConnectedOptions): Promise<void> {
   let waitMs = FIRST_WAIT_MS;

@@ -13,6 +13,7 @@ import {
   stream,
   untilPublished,
 } from "./support/publishing.ts";
+import { startStallingProxy } from "./support/stalling-proxy.ts";
 
 const immediate = { immediate: true };
 
@@ -28,6 +29,19 @@ test("NATS is killed and comes back, again and again, during 1,000 rotations", a
   }
   await untilPublished(registry);
   expect(firstSequences(await storedEvents(nats), app.appId)).toEqual(countTo(1002));
+});
+
+test("the network to NATS swallows everything: the registry connects anew", async () => {
+  const nats = await startNats();
+  const proxy = await startStallingProxy(nats.port);
+  const publisher = publisherTo(nats, { servers: [proxy.address] });
+  const registry = await startRegistry({ clock: new LiveClock(), publisher });
+  const app = await registerTestApp(registry);
+  await untilPublished(registry);
+  proxy.stall();
+  await bindTestService(registry, app);
+  await untilPublished(registry);
+  expect(firstSequences(await storedEvents(nats), app.appId)).toEqual(countTo(2));
 });
 
 test("NATS loses all its data while the registry runs: the stream is made again from the log", async () => {

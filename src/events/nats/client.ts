@@ -3,6 +3,7 @@ import {
   type ConnectionOptions,
   connect,
   credsAuthenticator,
+  DebugEvents,
   DeliverPolicy,
   type JsMsg,
   type NatsConnection as NatsClient,
@@ -25,6 +26,9 @@ const REQUEST_TIMEOUT_MS = 5000;
 
 /** How often a silent server is asked for a sign of life, in milliseconds. */
 const PING_INTERVAL_MS = 10_000;
+
+/** How long closing a connection may take, in milliseconds. */
+const CLOSE_TIMEOUT_MS = 2000;
 
 /** Error codes of the JetStream API (nats-server, `server/errors.json`). */
 const NOT_FOUND_CODES: ReadonlySet<number | undefined> = new Set([
@@ -135,7 +139,7 @@ class Connection implements NatsConnection {
   constructor(nats: NatsClient) {
     this.#nats = nats;
     this.#jetstream = nats.jetstream({ timeout: REQUEST_TIMEOUT_MS });
-    this.ended = nats.closed().then(() => {});
+    this.ended = Promise.race([nats.closed().then(() => {}), stale(nats)]);
   }
 
   async publish(stream: string, { subject, id, data }: OutgoingMessage) {
@@ -193,14 +197,25 @@ class Connection implements NatsConnection {
     };
   }
 
-  close(): Promise<void> {
-    return this.#nats.close();
+  async close(): Promise<void> {
+    // The library first waits until what it wrote has left, which a network that swallows everything never lets happen.
+    let timer: NodeJS.Timeout | undefined;
+    const patience = new Promise<void>((resolve) => {
+      timer = setTimeout(resolve, CLOSE_TIMEOUT_MS);
+    });
+    await Promise.race([this.#nats.close(), patience]);
+    clearTimeout(timer);
   }
 
   #manager() {
     // Unchecked: asking for the account's limits is a permission that nobody needs here.
     return this.#jetstream.jetstreamManager(false);
   }
+}
+
+/** Resolves when the server has not answered for so long that the library gives it up, or the connection is closed. */
+async function stale(nats: NatsClient): Promise<void> {
+  for await (const { type } of nats.status()) if (type === DebugEvents.StaleConnection) return;
 }
 
 function delivery(nats: NatsClient, message: JsMsg): Delivery {

@@ -75,12 +75,17 @@ async function spawnServer(args: readonly string[], port: number): Promise<Child
     server.once("exit", (code) => reject(new Error(`nats-server ended with ${code}:\n${output}`)));
   });
   failed.catch(() => {});
-  await Promise.race([untilListening(port), failed]);
+  const over = new AbortController();
+  try {
+    await Promise.race([untilListening(port, over.signal), failed]);
+  } finally {
+    over.abort();
+  }
   return server;
 }
 
-async function untilListening(port: number): Promise<void> {
-  while (!(await greets(port))) await new Promise((resolve) => setTimeout(resolve, 20));
+async function untilListening(port: number, signal: AbortSignal): Promise<void> {
+  while (!signal.aborted && !(await greets(port))) await new Promise((resolve) => setTimeout(resolve, 20));
 }
 
 /** True if a server at the port introduces itself. */

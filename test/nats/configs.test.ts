@@ -1,0 +1,201 @@
+import { chmodSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { connect, nkeyAuthenticator, nkeys } from "nats";
+import { describe, expect, onTestFinished, test } from "vitest";
+import { KeyFileError } from "../../src/core/key-file.ts";
+import type { NatsSettings } from "../../src/events/nats/settings.ts";
+import { bindTestService, registerTestApp } from "../support/developer.ts";
+import { temporaryFolder } from "../support/files.ts";
+import { startRegistry } from "../support/registry.ts";
+import { carrierFrom, consumer, openEar } from "./support/listening.ts";
+import { LiveClock } from "./support/live-clock.ts";
+import { freePort, startNats, type TestNats } from "./support/nats-server.ts";
+import { publisherTo, stream, untilPublished } from "./support/publishing.ts";
+
+// The configurations of the documentation, as they are but for addresses, paths and keys.
+
+const patient = { timeout: 60_000, interval: 20 };
+const documented = fileURLToPath(new URL("../../docs/nats/", import.meta.url));
+const certFile = fileURLToPath(new URL("../support/tls/cert.pem", import.meta.url));
+const keyFile = fileURLToPath(new URL("../support/tls/key.pem", import.meta.url));
+
+interface User {
+  publicKey: string;
+  seed: Uint8Array;
+  settings: NatsSettings;
+}
+
+/** A user with an NKey, and how a part is configured for it. */
+function user(name: string, folder: string): User {
+  const pair = nkeys.createUser();
+  const nkeySeedFile = join(folder, `${name}.nk`);
+  writeFileSync(nkeySeedFile, `${new TextDecoder().decode(pair.getSeed())}\n`, { mode: 0o600 });
+  return {
+    publicKey: pair.getPublicKey(),
+    seed: pair.getSeed(),
+    settings: { servers: [], tls: { caFile: certFile }, nkeySeedFile },
+  };
+}
+
+/** A documented file with other addresses, paths and keys; each must be there. */
+function adapt(file: string, changes: Record<string, string>): string {
+  let text = readFileSync(join(documented, file), "utf8");
+  for (const [from, to] of Object.entries(changes)) {
+    expect(text).toContain(from);
+    text = text.replaceAll(from, to);
+  }
+  return text;
+}
+
+function users() {
+  const folder = temporaryFolder();
+  return { folder, registry: user("registry", folder), article: user("article", folder) };
+}
+
+type Users = ReturnType<typeof users>;
+
+function writeConfig(
+  at: { folder: string; store: string; port: number },
+  { registry, article }: Users,
+  file: string,
+  changes: Record<string, string>,
+): string {
+  const path = join(at.folder, "nats.conf");
+  const common = {
+    "0.0.0.0:4222": `127.0.0.1:${at.port}`,
+    "/var/lib/nats": at.store,
+    "/etc/nats/tls/cert.pem": certFile,
+    "/etc/nats/tls/key.pem": keyFile,
+  };
+  writeFileSync(path, adapt(file, { ...common, ...changes }));
+  const keys = { REGISTRY_PUBLIC_NKEY: registry.publicKey, ARTICLE_PUBLIC_NKEY: article.publicKey };
+  writeFileSync(join(at.folder, "permissions.conf"), adapt("permissions.conf", keys));
+  return path;
+}
+
+async function startSingle(who: Users): Promise<TestNats> {
+  return startNats({ configure: (at) => writeConfig(at, who, "single.conf", {}) });
+}
+
+async function bare(nats: TestNats, { seed, settings }: User) {
+  const connection = await connect({
+    servers: nats.address,
+    reconnect: false,
+    tls: settings.tls ?? {},
+    authenticator: nkeyAuthenticator(seed),
+    inboxPrefix: `_INBOX.${consumer}`,
+  });
+  onTestFinished(() => connection.close());
+  return connection;
+}
+
+describe("one server with TLS, NKeys and permissions", () => {
+  test("the registry publishes, a part listens", async () => {
+    const who = users();
+    const nats = await startSingle(who);
+    const { servers, ...registrySettings } = who.registry.settings;
+    const registry = await startRegistry({ clock: new LiveClock(), publisher: publisherTo(nats, registrySettings) });
+    const app = await registerTestApp(registry);
+    await untilPublished(registry);
+    const { servers: _, ...partSettings } = who.article.settings;
+    const ear = openEar(carrierFrom(nats, partSettings), [app.appId]);
+    await expect.poll(ear.connected, patient).toBe(1);
+    await bindTestService(registry, app);
+    await expect.poll(() => ear.heard, patient).toEqual([`${app.appId} 2`]);
+  });
+
+  test("a part may not publish, nor change or read the stream, nor use another's consumer", async () => {
+    const who = users();
+    const nats = await startSingle(who);
+    const { servers, ...registrySettings } = who.registry.settings;
+    const registry = await startRegistry({ clock: new LiveClock(), publisher: publisherTo(nats, registrySettings) });
+    await registerTestApp(registry);
+    await untilPublished(registry);
+
+    const connection = await bare(nats, who.article);
+    const jetstream = connection.jetstream({ timeout: 2000 });
+    const manager = await jetstream.jetstreamManager(false);
+    const forbidden = [
+      () => jetstream.publish("omi.v1.omi-registry_test.alice.shop_0a1b2c.purge", "forged"),
+      () => manager.streams.info(stream),
+      () => manager.streams.purge(stream),
+      () => manager.streams.delete(stream),
+      () => manager.streams.update(stream, { max_age: 1_000_000_000 }),
+      () => manager.streams.deleteMessage(stream, 1),
+      () => manager.streams.getMessage(stream, { seq: 1 }),
+      () => manager.streams.add({ name: "other", subjects: ["omi.v1.omi-registry_test.alice.>"] }),
+      () => manager.consumers.add(stream, { durable_name: "somebody_else", filter_subject: "omi.v1.>" }),
+      () => manager.consumers.delete(stream, consumer),
+    ];
+    for (const attempt of forbidden) {
+      await expect(attempt()).rejects.toMatchObject({ code: "PERMISSIONS_VIOLATION" });
+    }
+  });
+
+  test("without a key, with a stranger's, and without trust in the server's certificate nobody gets in", async () => {
+    const who = users();
+    const nats = await startSingle(who);
+    const stranger = user("stranger", who.folder);
+    const { servers, ...settings } = who.registry.settings;
+    const { nkeySeedFile, ...withoutKey } = settings;
+    const connects = (changed: Partial<NatsSettings>) =>
+      publisherTo(nats, changed).connect(new AbortController().signal);
+    await expect(connects(withoutKey)).rejects.toMatchObject({ code: "AUTHORIZATION_VIOLATION" });
+    const { servers: _, ...strange } = stranger.settings;
+    await expect(connects(strange)).rejects.toMatchObject({ code: "AUTHORIZATION_VIOLATION" });
+    await expect(connects({ ...settings, tls: {} })).rejects.toThrow();
+  });
+
+  test("a seed that others can read is not used", async () => {
+    const who = users();
+    const nats = await startSingle(who);
+    const { servers, ...settings } = who.registry.settings;
+    chmodSync(settings.nkeySeedFile ?? "", 0o644);
+    await expect(publisherTo(nats, settings).connect(new AbortController().signal)).rejects.toBeInstanceOf(
+      KeyFileError,
+    );
+  });
+});
+
+test("TLS that is asked for is never done without", async () => {
+  const nats = await startNats();
+  const connecting = publisherTo(nats, { tls: { caFile: certFile } }).connect(new AbortController().signal);
+  await expect(connecting).rejects.toThrow();
+});
+
+test("three servers keep three copies, and one of them may be gone", async () => {
+  const who = users();
+  const nodes = await Promise.all([1, 2, 3].map(async () => ({ client: await freePort(), route: await freePort() })));
+  const routes = Object.fromEntries(
+    nodes.map(({ route }, index) => [`nats-${index + 1}.internal:6222`, `127.0.0.1:${route}`]),
+  );
+  const servers = await Promise.all(
+    nodes.map(({ client, route }, index) =>
+      startNats({
+        port: client,
+        configure: (at) =>
+          writeConfig(at, who, "cluster.conf", {
+            ...routes,
+            "server_name: omi-1": `server_name: omi-${index + 1}`,
+            "0.0.0.0:6222": `127.0.0.1:${route}`,
+            "/etc/nats/tls/ca.pem": certFile,
+          }),
+      }),
+    ),
+  );
+  const [first, second] = servers;
+  if (first === undefined || second === undefined) throw new Error("no servers");
+  const addresses = { servers: servers.map(({ address }) => address) };
+  const publisher = publisherTo(first, { ...who.registry.settings, ...addresses, stream: { replicas: 3 } });
+  const registry = await startRegistry({ clock: new LiveClock(), publisher });
+  const app = await registerTestApp(registry);
+  await untilPublished(registry);
+  const ear = openEar(carrierFrom(first, { ...who.article.settings, ...addresses }), [app.appId]);
+  await expect.poll(ear.connected, patient).toBe(1);
+
+  await second.kill();
+  await bindTestService(registry, app);
+  await untilPublished(registry);
+  await expect.poll(() => ear.heard, patient).toContain(`${app.appId} 2`);
+});
