@@ -49,7 +49,8 @@ export class AnswerCache<Value> {
   set(key: string, value: Value, bytes: number, subjects: readonly string[]): void {
     const before = this.#slots.get(key);
     if (before !== undefined) this.#remove(before);
-    const slot = { key, value, subjects, bytes: SLOT_BYTES + 2 * key.length + bytes, used: true };
+    const slot = { key, value, subjects, bytes: SLOT_BYTES + 2 * key.length + bytes, used: false };
+    if (slot.bytes > this.#maxBytes) return;
     this.#slots.set(key, slot);
     this.#bytes += slot.bytes;
     for (const subject of subjects) {
