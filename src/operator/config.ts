@@ -2,6 +2,7 @@ import { z } from "zod";
 import { ActivationPolicy } from "../../gen/omi/registry/v1/registry_pb.ts";
 import { isDomain } from "../core/domain.ts";
 import { clientConfigSchema } from "../directory/client-config.ts";
+import { eventsSchema } from "./events.ts";
 
 const domain = z.string().refine(isDomain, "a domain, lower case and without port");
 const seconds = z.number().int().min(0);
@@ -87,7 +88,8 @@ export const processConfigSchema = z
       .strictObject({ level: z.enum(["trace", "debug", "info", "warn", "error", "fatal", "silent"]).default("info") })
       .default({ level: "info" }),
     server: serverSchema,
-    /** How old a part's view of an app may be when it decides something, in seconds. */
+    events: eventsSchema.optional(),
+    /** How old a part's view of an app, or the signed head that confirms it, may be when it decides something, in seconds. */
     viewMaxAgeSeconds: z.number().min(0.1).max(10).default(10),
     /** Where a part remembers which registry keys it trusts. */
     pinFile: path.optional(),

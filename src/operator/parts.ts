@@ -19,6 +19,8 @@ import { createRegistry } from "../registry/service.ts";
 import type { HttpRoute } from "../rpc/http-routes.ts";
 import type { ReadyAnswers } from "../rpc/ready-answers.ts";
 import { activationPolicyOf, type ProcessConfig } from "./config.ts";
+import { defined } from "./defined.ts";
+import { carrierOf, publisherOf } from "./events.ts";
 
 /** A part of the mesh, ready to be mounted on a server. */
 export interface Part {
@@ -61,6 +63,7 @@ async function createRegistryPart(
   { connections, logger, file }: PartDeps,
 ): Promise<Part> {
   const { domain, activation } = settings;
+  const publisher = publisherOf(config.events, { registryDomain: domain, file, logger });
   const registry = await createRegistry({
     domain,
     databaseFile: besideConfig(file, settings.databaseFile),
@@ -76,6 +79,7 @@ async function createRegistryPart(
     policy: { ...defined(settings.policy), activationPolicy: activationPolicyOf(activation.policy) },
     ...(activation.policy === "code" ? { codeSender: fileCodeSender(besideConfig(file, activation.codeFile)) } : {}),
     allowPlainHttp: connections.allowPlainHttp,
+    ...(publisher === undefined ? {} : { publisher }),
   });
   const scheme = config.server.tls === undefined ? "http" : "https";
   const entry = () =>
@@ -101,6 +105,7 @@ async function createAuthPart(
   { connections, logger, file }: PartDeps,
 ): Promise<Part> {
   const { registries } = connections;
+  const carrier = carrierOf(config.events, { domain: settings.domain, file, logger });
   const auth = createAuthProvider({
     domain: settings.domain,
     providerKey: loadSigningKey(besideConfig(file, settings.keyFile), KeyRole.PROVIDER),
@@ -108,6 +113,8 @@ async function createAuthPart(
     databaseFile: besideConfig(file, settings.databaseFile),
     registries,
     views: createViews({ registries, clock: systemClock, maxAgeSeconds: config.viewMaxAgeSeconds }),
+    maxHeadAgeSeconds: config.viewMaxAgeSeconds,
+    ...(carrier === undefined ? {} : { carrier }),
     clock: systemClock,
     random: systemRandom,
     logger,
@@ -128,6 +135,7 @@ async function createArticlePart(
     throw new Error(`cmsArticle.baseUrl must be a URL at or below ${settings.domain}`);
   }
   const port = new URL(base.url).port;
+  const carrier = carrierOf(config.events, { domain: settings.domain, file, logger });
   const article = createCmsArticle({
     provider: {
       domain: settings.domain,
@@ -138,6 +146,8 @@ async function createArticlePart(
     articleDatabaseFile: besideConfig(file, settings.articleDatabaseFile),
     registries,
     views: createViews({ registries, clock: systemClock, maxAgeSeconds: config.viewMaxAgeSeconds }),
+    maxHeadAgeSeconds: config.viewMaxAgeSeconds,
+    ...(carrier === undefined ? {} : { carrier }),
     clock: systemClock,
     random: systemRandom,
     logger,
@@ -152,12 +162,5 @@ async function createArticlePart(
     httpRoutes: article.httpRoutes,
     start: () => article.start(),
     stop: () => article.stop(),
-  };
-}
-
-/** Without the settings that were left out, so that defaults stay. */
-function defined<T extends object>(settings: T): { [K in keyof T]?: Exclude<T[K], undefined> } {
-  return Object.fromEntries(Object.entries(settings).filter(([, value]) => value !== undefined)) as {
-    [K in keyof T]?: Exclude<T[K], undefined>;
   };
 }
