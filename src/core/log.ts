@@ -43,8 +43,21 @@ export function createLogger(options: {
       redact: { paths: LEVELS.flatMap((at) => SECRET_FIELDS.map((field) => at + field)), censor: "[redacted]" },
       serializers: { err: serializeError },
     },
-    destination ?? pino.destination(1),
+    destination ?? standardOutput(),
   );
+}
+
+// What may wait to be written, in bytes. Lines beyond it are lost.
+const MAX_WAITING = 1024 * 1024;
+
+/**
+ * Standard output. A line that can't be written, because the disk behind it is full, waits for the next one: what a part
+ * does must not end because nobody can read about it.
+ */
+function standardOutput(): DestinationStream {
+  const output = pino.destination({ dest: 1, maxLength: MAX_WAITING });
+  output.on("error", () => {});
+  return output;
 }
 
 function serializeError(error: unknown): unknown {

@@ -26,7 +26,7 @@ import { TestDeveloper } from "./support/test-developer.ts";
 import { TestUsers } from "./support/test-users.ts";
 
 /** Developers who work at the same time. Every other one is patient. */
-const DEVELOPERS = 4;
+const DEVELOPERS = 6;
 
 /** After how many rounds there is a line about them. */
 const ROUNDS_A_LINE = 10;

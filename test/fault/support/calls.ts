@@ -1,6 +1,7 @@
 import type { DescMethodUnary, DescService, Message } from "@bufbuild/protobuf";
 import type { Transport } from "@connectrpc/connect";
 import type { Statement } from "../../../gen/omi/statement/v1/statement_pb.ts";
+import { isRefusal, Reason, type Refusal } from "../../../src/core/refusal.ts";
 import { mayPass } from "../../../src/developer/retry.ts";
 import { milliseconds } from "./wait.ts";
 
@@ -15,8 +16,11 @@ export interface AnsweredCall {
   readonly sentAt: number;
 }
 
-/** How a developer deals with calls that are not answered. */
-export type Patience = "patient" | "impatient";
+/**
+ * How a developer deals with calls that fail. `patient`: the same bytes are sent until they are answered, for a minute.
+ * `stubborn`: the same, and also if the other party says that something is wrong with itself (INTERNAL). `impatient`: once.
+ */
+export type Patience = "patient" | "stubborn" | "impatient";
 
 const PATIENCE_MS = 60_000;
 const PAUSE_MS = 250;
@@ -27,24 +31,29 @@ export class Calls {
   /** How many calls were cut, or found nobody. */
   cut = 0;
   #sent: PromiseWithResolvers<string> = Promise.withResolvers();
+  #failed: PromiseWithResolvers<Refusal> = Promise.withResolvers();
 
   /** Resolves when the next Statement is sent, with the domain of the party that it goes to. */
   get nextSent(): Promise<string> {
     return this.#sent.promise;
   }
 
+  /** Resolves when the next call fails that may be repeated. */
+  get nextFailed(): Promise<Refusal> {
+    return this.#failed.promise;
+  }
+
   /**
    * A transport that keeps account of its calls.
    *
    * @param domain the party at its other end
-   * @param patience `patient`: the same bytes are sent until they are answered, for a minute. `impatient`: once.
    */
   through(transport: Transport, domain: string, patience: Patience): Transport {
     return {
       ...transport,
       unary: async (method, signal, timeoutMs, header, message, contextValues) => {
         const { statement } = message as { statement?: Statement };
-        const giveUpAt = Date.now() + (patience === "patient" ? PATIENCE_MS : 0);
+        const giveUpAt = Date.now() + (patience === "impatient" ? 0 : PATIENCE_MS);
         for (let attempts = 1; ; attempts++) {
           const sentAt = Date.now();
           if (statement !== undefined) this.#announce(domain);
@@ -55,8 +64,11 @@ export class Calls {
             }
             return response;
           } catch (error) {
-            if (!mayPass(error)) throw error;
+            const isTrouble = patience === "stubborn" && isRefusal(error, Reason.INTERNAL);
+            if (!isRefusal(error) || !(mayPass(error) || isTrouble)) throw error;
             this.cut++;
+            this.#failed.resolve(error);
+            this.#failed = Promise.withResolvers();
             if (sentAt >= giveUpAt) throw error;
           }
           await milliseconds(PAUSE_MS);

@@ -2,11 +2,14 @@ import { readFileSync } from "node:fs";
 import type { MeshMember } from "../../../src/operator/mesh.ts";
 import { type RunningMember, startMember, stopMember, untilServing } from "../../../src/operator/processes.ts";
 
+/** How often {@link untilServing} may give up on a process that is alive. */
+const PATIENCE = 4;
+
 /** One process of a part, from its start to its end. */
 interface Life {
   readonly running: RunningMember;
   /** Resolves when it serves, or is told to end before. */
-  readonly serving: Promise<void>;
+  serving: Promise<void>;
   isServing: boolean;
   /** True once somebody has told it to end. */
   told: boolean;
@@ -33,15 +36,8 @@ export class FaultMember {
   start(): void {
     if (this.#retired) return;
     const running = startMember(this.#folder, this.member);
-    const serving = untilServing(running).then(
-      () => {
-        life.isServing = true;
-      },
-      (error: unknown) => {
-        if (!life.told) this.#onUnexpected(String(error));
-      },
-    );
-    const life: Life = { running, serving, isServing: false, told: false, ended: false };
+    const life: Life = { running, serving: Promise.resolve(), isServing: false, told: false, ended: false };
+    life.serving = this.#untilServing(life);
     this.#life = life;
     running.process.once("exit", (code, signal) => {
       life.ended = true;
@@ -97,6 +93,20 @@ export class FaultMember {
     life.told = true;
     await stopMember(life.running);
     return life.running.process.exitCode;
+  }
+
+  /** Waits longer than others do, if need be: a machine is slow on which processes die and start all the time. */
+  async #untilServing(life: Life): Promise<void> {
+    for (let patience = 1; ; patience++) {
+      try {
+        await untilServing(life.running);
+        life.isServing = true;
+        return;
+      } catch (error) {
+        if (life.told) return;
+        if (life.ended || patience === PATIENCE) return this.#onUnexpected(String(error));
+      }
+    }
   }
 
   /** The process's log so far, of all its lives: one JSON object a line. */

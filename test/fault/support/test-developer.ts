@@ -9,7 +9,6 @@ import { mayPass } from "../../../src/developer/retry.ts";
 import { generateSigningKey } from "../../../src/developer/signing-key.ts";
 import type { Connections } from "../../../src/directory/connections.ts";
 import type { SigningKey } from "../../../src/statement/crypto.ts";
-import type { Patience } from "./calls.ts";
 import { milliseconds } from "./wait.ts";
 
 /** The pauses of the developer library, shortened, so that flows break off more often and are run again. */
@@ -22,7 +21,6 @@ const GIVE_UP_MS = 60_000;
 
 /** A developer who uses the library, and does about failures what a person would. */
 export class TestDeveloper {
-  readonly patience: Patience;
   readonly masterKey: SigningKey;
   /** Sends the same bytes until they are answered. */
   readonly patient: Developer;
@@ -30,8 +28,7 @@ export class TestDeveloper {
   readonly flows: Developer;
   readonly #reads: Connections["registries"];
 
-  constructor(patience: Patience, connections: Record<Patience, Connections>) {
-    this.patience = patience;
+  constructor(patience: "patient" | "impatient", connections: Record<"patient" | "impatient", Connections>) {
     this.masterKey = generateSigningKey(systemRandom);
     const { masterKey } = this;
     const common = { masterKey, random: systemRandom };
