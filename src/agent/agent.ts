@@ -46,6 +46,8 @@ import { type Repeated, repeat } from "./repeat.ts";
 import { type RotationSchedule, rotateDueKeys } from "./rotation-schedule.ts";
 import { provisionService } from "./rpc/provision-service.ts";
 import type { CallTarget } from "./service-tokens.ts";
+import { type Usage, UsageReporting } from "./usage.ts";
+import { UsageOutbox } from "./usage-outbox.ts";
 
 /** What {@link createAgent} needs. */
 export type AgentOptions = {
@@ -65,8 +67,8 @@ export type AgentOptions = {
   /** How old the latest signed head of an app may be while its tenants are served, in seconds; 10 if left out. */
   readonly maxHeadAgeSeconds?: number;
   /**
-   * The ways to parties that are no registries. If left out, the agent calls none: its tenants get no service tokens, and
-   * reach no peers.
+   * The ways to parties that are no registries. If left out, the agent calls none: its tenants get no service tokens,
+   * reach no peers and report no usage.
    */
   readonly connections?: Pick<Connections, "transportFor" | "transportTo">;
   readonly clock: Clock;
@@ -120,6 +122,8 @@ export type Agent = {
    * const journal = createClient(ArticleService, agent.peer(tenant, { serviceId: "journal" }));
    */
   peer(tenant: TenantId, target: CallTarget): Transport;
+  /** Reports what a tenant used to the billing services of its app; see {@link UsageReporting.report}. */
+  reportUsage(tenant: TenantId, lines: readonly Usage[]): Promise<void>;
   /**
    * For the service's own RPCs; see {@link accessInterceptor}. Who called, handlers learn from `callerOf`.
    *
@@ -141,13 +145,20 @@ export function createAgent(options: AgentOptions): Agent {
   const writes = new WriteQueue(db, { failpoint });
   const contexts = new Contexts(db);
   const standings = new Standings(db);
+  const outbox = new UsageOutbox(db, random);
   const tenancy = createTenancy({
     ...options,
     db,
     writes,
     failpoint,
-    onTerminate: (tenant, dataHandling) => hooks.onTerminate(tenant, dataHandling),
-    onTerminated: (tenant) => contexts.remove(tenant),
+    async onTerminate(tenant, dataHandling) {
+      await hooks.onTerminate(tenant, dataHandling);
+      await usage?.settle(tenant);
+    },
+    onTerminated(tenant) {
+      contexts.remove(tenant);
+      outbox.dropTenant(tenant);
+    },
     onConfigEpoch: (appId, epoch) => contextFlow.follow(appId, epoch),
   });
   const contextFlow = new ContextFlow({
@@ -198,6 +209,7 @@ export function createAgent(options: AgentOptions): Agent {
     clock,
   });
   const peers = options.connections && new Peers({ tenancy, views, connections: options.connections });
+  const usage = peers && new UsageReporting({ tenancy, outbox, contexts, peers });
   const entry = create(DirectoryEntrySchema, {
     domain: provider.domain,
     party: Party.SERVICE_PROVIDER,
@@ -222,6 +234,7 @@ export function createAgent(options: AgentOptions): Agent {
     }
     await subscriber.start();
     await maintain();
+    usage?.resume();
     if (!stopping) maintenance = repeat(maintain, { everyMs: MAINTENANCE_MS, clock, random });
   }
 
@@ -245,6 +258,7 @@ export function createAgent(options: AgentOptions): Agent {
       stopping = true;
       await starting;
       await maintenance?.stop();
+      await usage?.stop();
       await subscriber.stop();
       await contextFlow.idle();
       writes.close();
@@ -256,13 +270,14 @@ export function createAgent(options: AgentOptions): Agent {
     authenticate: (credentials) => authentication.authenticate(credentials),
     serviceToken: async (tenant, target) => given(peers).tokens.get(tenant, target),
     peer: (tenant, target) => given(peers).transport(tenant, target),
+    reportUsage: async (tenant, lines) => given(usage).report(tenant, lines),
     interceptor: (next) => answerRefusals(accessInterceptor(authentication)(next)),
   };
 }
 
-function given(peers: Peers | undefined): Peers {
-  if (peers === undefined) throw new Error("the agent has no connections to parties that are no registries");
-  return peers;
+function given<T>(part: T | undefined): T {
+  if (part === undefined) throw new Error("the agent has no connections to parties that are no registries");
+  return part;
 }
 
 function publishedKey({ key }: Provider): DirectoryKey {

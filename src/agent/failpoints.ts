@@ -21,3 +21,11 @@ export const provisionFailpoints: readonly string[] = [
 
 /** Where the news of a changed context can be cut off, beside the `context` ones of {@link provisionFailpoints}. */
 export const contextFailpoints: readonly string[] = commitFailpoints("context.change");
+
+/** Where a report of usage can be cut off. */
+export const usageFailpoints: readonly string[] = [
+  ...commitFailpoints("usage.add"),
+  ...commitFailpoints("usage.seal"),
+  ...commitFailpoints("usage.sent"),
+  ...commitFailpoints("usage.drop"),
+];

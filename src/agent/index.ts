@@ -19,3 +19,4 @@ export { callerOf } from "./access.ts";
 export { type Agent, type AgentOptions, createAgent } from "./agent.ts";
 export { type AgentHooks, providerRefused } from "./hooks.ts";
 export type { CallTarget } from "./service-tokens.ts";
+export type { Usage } from "./usage.ts";

@@ -3,6 +3,7 @@ import type { Migration } from "../store/database.ts";
 import { noncesMigration } from "../store/nonces.ts";
 import { tenancyMigration } from "../tenancy/migration.ts";
 import { standingsMigration } from "../tenancy/standings.ts";
+import { usageMigration } from "./usage-outbox.ts";
 
 /**
  * The tables of this room, beside those of tenancy.
@@ -49,4 +50,5 @@ const newsMigration = `
 export const agentMigrations: readonly Migration[] = [
   noncesMigration + tenancyMigration + agentMigration,
   subscriberMigration + standingsMigration + newsMigration,
+  usageMigration,
 ];

@@ -48,9 +48,10 @@ export class ServiceTokens {
    */
   async get(tenant: TenantId, target: CallTarget): Promise<string> {
     const { tenants, keys, clock } = this.#options.tenancy;
-    tenants.active(tenant);
+    // One that is being ended still has its key, and its last bills to settle.
+    if (tenants.get(tenant)?.state !== "TERMINATING") tenants.active(tenant);
     const key = keys.current(tenant)?.key;
-    if (key === undefined) throw new Error("an active tenant has no current key");
+    if (key === undefined) throw new Error("a tenant that is not ended has no current key");
     const name = nameOf(tenant, target);
     const known = this.#known.get(name);
     // A token of the key before may be accepted for a while, or not: that key's end is not this tenant's to decide.

@@ -56,18 +56,20 @@ export async function startCallingMesh(
   const auth = await startProvider(registry, options.auth);
   const app = await registerTestApp(registry);
   await announce(auth, app);
-  const directory: unknown[] = [];
+  const directory = new Map<string, unknown>();
   const hosts: Record<string, string> = {};
+  let generation = 0;
 
   function locate({ domain, key, party, at }: Parameters<CallingMesh["locate"]>[0]): void {
     const keys = [{ publicKey: key.publicKey, algorithm: KeyAlgorithm.ED25519 }];
-    directory.push(entryJson({ domain, party, baseUrl: `http://${domain}`, keys }));
+    directory.set(domain, entryJson({ domain, party, baseUrl: `http://${domain}`, keys }));
     hosts[domain] = at;
     hosts[`*.${domain}`] = at;
+    generation++;
   }
 
   function connections(): Connections {
-    return connectionsTo(registry, { directory, hosts });
+    return connectionsTo(registry, { directory: [...directory.values()], hosts });
   }
 
   locate({ ...providers.auth, party: Party.AUTH_PROVIDER, at: new URL(auth.url).host });
@@ -81,10 +83,10 @@ export async function startCallingMesh(
       const { domain } = provider;
       const databaseFile = options.databaseFile ?? `${temporaryFolder()}/agent.db`;
       // Agents find parties that start after them, too.
-      let known: Connections | undefined;
+      let known: { generation: number; ways: Connections } | undefined;
       const ways = () => {
-        known ??= connections();
-        return known;
+        if (known?.generation !== generation) known = { generation, ways: connections() };
+        return known.ways;
       };
       const { registries } = connectionsTo(registry);
       const agent = createAgent({

@@ -18,7 +18,7 @@ export function articleHooks({ store, writes }: Articles, eraseTraces: () => voi
   return {
     accepts: requireOffered,
     onProvision: (tenant) => writes.run("article.open-space", () => store.openSpace(tenant)),
-    // The sample sends no usage, logs or metrics, so nothing in the context concerns it; keys of tokens are the agent's work.
+    // Usage and the keys of tokens are the agent's work, and the sample sends no logs or metrics: nothing else concerns it.
     onContext: () => {},
     async onTerminate(tenant, dataHandling) {
       if (dataHandling === DataHandling.RETAIN) {

@@ -14,6 +14,7 @@ export function createArticle({
   writes,
   clock,
   random,
+  billArticle,
 }: Articles): ServiceImpl<typeof ArticleService>["createArticle"] {
   return async ({ title, body }, context) => {
     const { tenant, claims } = callerOf(context.values);
@@ -24,6 +25,7 @@ export function createArticle({
     );
     // Ended since the token was checked.
     if (!stored) throw new Refusal(Reason.TENANT_UNKNOWN, "there is no such tenant here");
+    await billArticle(tenant);
     return { article: { articleId, title, body, author: claims.sub, createdAt: BigInt(createdAt) } };
   };
 }
