@@ -31,24 +31,20 @@ export class Keyring {
    * @throws if none is valid, which is the operator's mistake
    */
   signingKey(now: number): SigningKey {
-    const found = this.#keys.find((key) => key.notBefore <= now && (key.notAfter === 0 || now < key.notAfter));
+    const found = this.#keys.find((key) => counts(key, now));
     if (found === undefined) throw new Error("no registry key is valid now; configure a new one");
     return found.key;
-  }
-
-  /** True if the registry's own key has this ID. */
-  has(keyId: string): boolean {
-    return this.#keys.some(({ key }) => key.keyId === keyId);
   }
 
   /**
    * The key set to publish: undefined if `latest` says the same as the configuration.
    *
-   * A set is signed by a key of the set before it, so that clients who trust that one can follow. A new key therefore is
-   * configured beside an old one first.
+   * A set is signed by a key that counts in the set before it, so that clients who trust that one can follow. A new key
+   * therefore is configured beside an old one first, while that still counts.
    *
    * @param latest the set in force, if any
-   * @throws if no key of the set in force is configured any more
+   * @param now Unix seconds
+   * @throws if no key that counts in the set in force is configured any more
    */
   nextKeySet(latest: Statement | undefined, now: number): { version: bigint; statement: Statement } | undefined {
     const keys = this.#keys.map(({ key, notBefore, notAfter }) => ({
@@ -65,17 +61,25 @@ export class Keyring {
       keys,
     });
     if (before !== undefined && sameKeys(before, next)) return undefined;
-    const signer = before === undefined ? this.signingKey(now) : this.#keyOf(before);
+    const signer = before === undefined ? this.signingKey(now) : this.#keyOf(before, now);
     return { version: next.version, statement: signStatement(RegistryKeysSchema, next, signer) };
   }
 
-  #keyOf(set: RegistryKeys): SigningKey {
-    const trusted = this.#keys.find(({ key }) => set.keys.some((known) => equalBytes(known.publicKey, key.publicKey)));
-    if (trusted === undefined) {
-      throw new Error("none of the configured registry keys is in the published set; clients could not follow");
+  /** A key that whoever trusts `set` trusts at `now`. */
+  #keyOf(set: RegistryKeys, now: number): SigningKey {
+    const trusted = set.keys.filter(({ notBefore, notAfter }) =>
+      counts({ notBefore: Number(notBefore), notAfter: Number(notAfter) }, now),
+    );
+    const found = this.#keys.find(({ key }) => trusted.some(({ publicKey }) => equalBytes(publicKey, key.publicKey)));
+    if (found === undefined) {
+      throw new Error("no configured registry key counts in the published set; clients could not follow");
     }
-    return trusted.key;
+    return found.key;
   }
+}
+
+function counts({ notBefore, notAfter }: Pick<ConfiguredKey, "notBefore" | "notAfter">, now: number): boolean {
+  return notBefore <= now && (notAfter === 0 || now < notAfter);
 }
 
 function sameKeys(a: RegistryKeys, b: RegistryKeys): boolean {

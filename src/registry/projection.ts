@@ -1,4 +1,4 @@
-import { toBinary } from "@bufbuild/protobuf";
+import { fromBinary, toBinary } from "@bufbuild/protobuf";
 import { KeyRole } from "../../gen/omi/key/v1/key_pb.ts";
 import {
   type AuthAnnounced,
@@ -6,14 +6,17 @@ import {
   type KeyRotated,
   type NamespaceClaimed,
   NamespaceClaimedSchema,
+  type RegistryKeysPublished,
   type ServiceBound,
 } from "../../gen/omi/registry/v1/log_pb.ts";
 import { NamespaceStatus } from "../../gen/omi/registry/v1/namespace_pb.ts";
+import { RegistryKeysSchema } from "../../gen/omi/registry/v1/registry_pb.ts";
 import { ServiceStatus } from "../../gen/omi/registry/v1/service_pb.ts";
 import { AUTH_SERVICE_ID, foldName } from "../core/names.ts";
 import { keyIdOf } from "../statement/key-id.ts";
 import type { Database } from "../store/database.ts";
 import { appOf, type Effect } from "./effects.ts";
+import { decodeStatement } from "./keyring.ts";
 import { KeyState } from "./store.ts";
 
 /** What of a log entry a projection sees. */
@@ -47,7 +50,7 @@ export class Projection {
     const { effect, time } = entry;
     switch (effect.$typeName) {
       case "omi.registry.v1.RegistryKeysPublished":
-        this.#run("INSERT INTO registry_keys VALUES (?, ?)", Number(effect.version), entry.statement);
+        this.#publishKeys(effect, entry);
         break;
       case "omi.registry.v1.NamespaceClaimed":
         this.#claimNamespace(effect, entry);
@@ -108,6 +111,22 @@ export class Projection {
     }
     const appId = appOf(effect);
     if (appId !== undefined) this.#run("UPDATE apps SET sequence = sequence + 1 WHERE app_id = ?", appId);
+  }
+
+  /** The registry's keys are taken for ever, as all others are. */
+  #publishKeys(effect: RegistryKeysPublished, entry: ProjectedEntry): void {
+    this.#run("INSERT INTO registry_keys VALUES (?, ?)", Number(effect.version), entry.statement);
+    const { keys } = fromBinary(RegistryKeysSchema, decodeStatement(entry.statement).data);
+    for (const { publicKey } of keys) {
+      this.#run(
+        `INSERT INTO keys (key_id, public_key, role, status, not_after) VALUES (?, ?, ?, ?, 0)
+         ON CONFLICT (key_id) DO NOTHING`,
+        keyIdOf(publicKey),
+        publicKey,
+        KeyRole.REGISTRY,
+        KeyState.ACTIVE,
+      );
+    }
   }
 
   #claimNamespace(effect: NamespaceClaimed, entry: ProjectedEntry): void {

@@ -51,10 +51,9 @@ export async function claimNamespace(core: RegistryCore, request: ClaimNamespace
   return { answer: namespaceAnswer(core, message.namespaceClaim, id) };
 }
 
-/** True if the key holds, or held, any role at this registry. */
+/** True if the key holds, or held, any role at this registry; the registry's own are among them. */
 export function isKeyUsed(core: RegistryCore, publicKey: Uint8Array): boolean {
-  const keyId = keyIdOf(publicKey);
-  return core.store.key(keyId) !== undefined || core.keyring.has(keyId);
+  return core.store.key(keyIdOf(publicKey)) !== undefined;
 }
 
 function checkContact(claim: NamespaceClaim, email: string, salt: Uint8Array, needed: boolean): void {

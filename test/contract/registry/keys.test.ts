@@ -1,0 +1,146 @@
+import { join } from "node:path";
+import { expect, onTestFinished, test } from "vitest";
+import { RegistryKeysPublishedSchema } from "../../../gen/omi/registry/v1/log_pb.ts";
+import { RegistryAnswerSchema, RegistryKeysSchema } from "../../../gen/omi/registry/v1/registry_pb.ts";
+import type { Statement } from "../../../gen/omi/statement/v1/statement_pb.ts";
+import { Reason } from "../../../src/core/refusal.ts";
+import { followKeys, type TrustedKeys } from "../../../src/directory/registry-keys.ts";
+import type { ConfiguredKey } from "../../../src/registry/keyring.ts";
+import { openAnswer } from "../../../src/statement/statement.ts";
+import { FakeClock } from "../../support/clock.ts";
+import { claimOf, present } from "../../support/developer.ts";
+import { newFolder, removeFolder } from "../../support/files.ts";
+import { testKey } from "../../support/keys.ts";
+import { type RunningRegistry, registryDomain, runRegistry } from "../../support/registry.ts";
+
+const [first, second, third] = [testKey("registry 1"), testKey("registry 2"), testKey("registry 3")];
+const start = 1_790_000_000;
+
+function configured(key = first, notBefore = 0, notAfter = 0): ConfiguredKey {
+  return { key, notBefore, notAfter };
+}
+
+/** One registry after another on the same file, each with the keys it is given, `seconds` after the start. */
+function registries() {
+  const folder = newFolder();
+  onTestFinished(() => removeFolder(folder));
+  return async function withRegistry<T>(
+    keys: readonly ConfiguredKey[],
+    seconds: number,
+    use: (registry: RunningRegistry) => Promise<T>,
+  ): Promise<T> {
+    const clock = new FakeClock(start + seconds);
+    const registry = await runRegistry({ databaseFile: join(folder, "registry.db"), keys, clock });
+    try {
+      return await use(registry);
+    } finally {
+      await registry.stop();
+    }
+  };
+}
+
+async function keySet({ registryPart, resolver }: RunningRegistry): Promise<Statement> {
+  const { answer } = await resolver.resolveRegistry({});
+  const { message } = openAnswer(RegistryAnswerSchema, present(answer));
+  expect(message.registryKeys).toEqual(registryPart.keySet());
+  return present(message.registryKeys);
+}
+
+function versionOf(set: Statement): bigint {
+  return openAnswer(RegistryKeysSchema, set).message.version;
+}
+
+test("the first key set is the first entry of the log, for everybody to read", async () => {
+  const withRegistry = registries();
+  await withRegistry([configured()], 0, async (registry) => {
+    const { entries } = await registry.log.readLog({});
+    expect(entries).toMatchObject([{ index: 1n, effectType: RegistryKeysPublishedSchema.typeName }]);
+    expect(entries[0]?.statement).toEqual(await keySet(registry));
+  });
+});
+
+test("a restart with the same keys publishes nothing", async () => {
+  const withRegistry = registries();
+  const read = async (registry: RunningRegistry) => {
+    const set = await keySet(registry);
+    return { set, entries: (await registry.log.readLog({})).entries.length };
+  };
+  const before = await withRegistry([configured()], 0, read);
+  expect(await withRegistry([configured()], 60, read)).toEqual(before);
+});
+
+// Each step changes the configured keys; somebody who trusts the first set must be able to follow to the last one.
+test.each<[what: string, ...steps: [seconds: number, ...keys: ConfiguredKey[]][]]>([
+  ["a key beside the one there is", [0, configured(first)], [60, configured(first), configured(second)]],
+  ["a new key before the one there is", [0, configured(first)], [60, configured(second), configured(first)]],
+  [
+    "a key in the place of another",
+    [0, configured(first)],
+    [60, configured(first), configured(second)],
+    [120, configured(second)],
+  ],
+  [
+    "a third key, when the first has expired",
+    [0, configured(first, 0, start + 100), configured(second)],
+    [200, configured(first, 0, start + 100), configured(second), configured(third)],
+  ],
+  [
+    "a third key, when the second does not count yet",
+    [0, configured(second, start + 500), configured(first)],
+    [60, configured(second, start + 500), configured(first), configured(third)],
+  ],
+  [
+    "an end for the key that there is",
+    [0, configured(first)],
+    [60, configured(second), configured(first, 0, start + 60)],
+  ],
+])("clients follow to %s", async (_, ...steps) => {
+  const withRegistry = registries();
+  let trusted: TrustedKeys | undefined;
+  for (const [seconds, ...keys] of steps) {
+    const set = await withRegistry(keys, seconds, keySet);
+    trusted = await followKeys(registryDomain, trusted, set);
+  }
+  expect(trusted?.version).toBe(BigInt(steps.length));
+});
+
+test.each<[what: string, seconds: number, ...keys: ConfiguredKey[]]>([
+  ["no key that is published", 60, configured(third)],
+  ["published keys of which none counts", 200, configured(first, 0, start + 100), configured(third)],
+])("a registry with %s does not start, and publishes nothing", async (_, seconds, ...keys) => {
+  const withRegistry = registries();
+  const before = [configured(first, 0, start + 100)];
+  await withRegistry(before, 0, keySet);
+  await expect(withRegistry(keys, seconds, keySet)).rejects.toThrow();
+  expect(versionOf(await withRegistry(before, 50, keySet))).toBe(1n);
+});
+
+test("a registry without keys does not start", async () => {
+  await expect(registries()([], 0, keySet)).rejects.toThrow();
+});
+
+test("the first key that counts signs, as time goes by", async () => {
+  const withRegistry = registries();
+  const keys = [configured(first, 0, start + 100), configured(second, start + 50)];
+  await withRegistry(keys, 0, async (registry) => {
+    const signer = async () => {
+      const { answer } = await registry.resolver.resolveRegistry({ nonce: new Uint8Array(16) });
+      return openAnswer(RegistryAnswerSchema, present(answer)).header.signer;
+    };
+    expect(await signer()).toBe(first.keyId);
+    registry.clock.advance(99);
+    expect(await signer()).toBe(first.keyId);
+    registry.clock.advance(1);
+    expect(await signer()).toBe(second.keyId);
+  });
+});
+
+test("a key that was the registry's once is nobody else's", async () => {
+  const withRegistry = registries();
+  await withRegistry([configured(first)], 0, keySet);
+  await withRegistry([configured(first), configured(second)], 60, keySet);
+  await withRegistry([configured(second)], 120, async ({ registry, clock }) => {
+    const claim = registry.claimNamespace({ statement: claimOf(clock, "alice", first) });
+    await expect(claim).rejects.toMatchObject({ reason: Reason.KEY_IN_USE });
+  });
+});
