@@ -52,11 +52,21 @@ const MAX_WAITING = 1024 * 1024;
 
 /**
  * Standard output. A line that can't be written, because the disk behind it is full, waits for the next one: what a part
- * does must not end because nobody can read about it.
+ * does must not end because nobody can read about it, nor go on for ever because its last lines can't be written.
  */
 function standardOutput(): DestinationStream {
   const output = pino.destination({ dest: 1, maxLength: MAX_WAITING });
-  output.on("error", () => {});
+  let failing = false;
+  output.on("error", () => {
+    failing = true;
+  });
+  output.on("write", () => {
+    failing = false;
+  });
+  // pino writes at the exit what waits, and tries until it can.
+  process.prependListener("exit", () => {
+    if (failing) output.destroy();
+  });
   return output;
 }
 

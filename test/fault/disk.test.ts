@@ -81,6 +81,20 @@ test("a part whose disk fails refuses what it can't keep, and goes on when the d
   });
 });
 
+test("a part whose disk fails can be stopped, and comes back", async () => {
+  await withFaultMesh(async (mesh) => {
+    for (const failure of failures) {
+      await mesh.start();
+      const connections = accountedConnections(mesh.mesh, new Calls(), "impatient");
+      for (const part of parts) failDisk(mesh.members[part], mesh.databaseFile(part), failure);
+      // Leaves lines in the log of the registry, which can't be written either.
+      await connections.registries.forDomain(registry).resolveRegistry({ fresh: true });
+      await mesh.stop();
+      connections.close();
+    }
+  });
+});
+
 function run(developer: Developer, appId: string, name: Flow): Promise<unknown> {
   const serviceId = "articles";
   switch (name) {
