@@ -131,6 +131,18 @@ test("views of apps and services follow the registry", async () => {
   expect((await refusalOf(views.service(app.appId, "nobody"))).reason).toBe(Reason.SERVICE_UNKNOWN);
 });
 
+test("a view ends with an answer to this party's own call that shows that the app has changed", async () => {
+  const registry = await startRegistry();
+  const { clock } = registry;
+  const app = await registerTestApp(registry);
+  const service = await bindTestService(registry, app);
+  const { registries } = connectionsTo(registry);
+  const views = createViews({ registries, clock });
+  expect((await views.service(app.appId, service.serviceId)).status).toBe(ServiceStatus.ACTIVE);
+  await registries.forApp(app.appId).suspendService(suspendOf(clock, service));
+  expect((await views.service(app.appId, service.serviceId)).status).toBe(ServiceStatus.SUSPENDED);
+});
+
 test("without its registry a view becomes stale, and an unknown app is unavailable", async () => {
   const registry = await startRegistry();
   const app = await registerTestApp(registry);
