@@ -155,7 +155,7 @@ function answer<Desc extends DescMessage>(
   now: number,
   statementId: Uint8Array,
 ): Statement {
-  const header = { ...answerHeader(facts, now), inReplyTo: statementId };
+  const header = { ...answerHeader(core, facts, now), inReplyTo: statementId };
   return sign(core, facts.schema, now, { ...facts.message, header } as MessageInitShape<Desc>);
 }
 
@@ -171,12 +171,16 @@ export function sign<Desc extends DescMessage>(
 
 /**
  * The header of an answer, but for what it answers. It expires after a minute, and no later than any grace period that it
- * tells of, so that nobody trusts a key longer because of a cache.
+ * tells of or the key that signs it, so that nobody trusts a key longer because of a cache.
  */
-export function answerHeader({ appSequence, graceEnd }: Pick<Facts, "appSequence" | "graceEnd">, now: number) {
+export function answerHeader(
+  core: RegistryCore,
+  { appSequence, graceEnd }: Pick<Facts, "appSequence" | "graceEnd">,
+  now: number,
+) {
   return {
     issuedAt: BigInt(now),
-    expiresAt: BigInt(Math.min(now + maxAnswerLifeSeconds, graceEnd)),
+    expiresAt: BigInt(Math.min(now + maxAnswerLifeSeconds, graceEnd, core.keyring.signingKeyEnd(now))),
     appSequence: BigInt(appSequence),
   };
 }

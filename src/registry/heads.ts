@@ -18,8 +18,9 @@ export function signHeads(core: RegistryCore, appIds: Iterable<string>, query = 
     const app = core.store.app(appId);
     return app === undefined ? [] : [{ appId, sequence: BigInt(app.sequence) }];
   });
+  const expiresAt = Math.min(now + headsLifeSeconds, core.keyring.signingKeyEnd(now));
   return sign(core, HeadsSchema, now, {
-    header: { issuedAt: BigInt(now), expiresAt: BigInt(now + headsLifeSeconds), query },
+    header: { issuedAt: BigInt(now), expiresAt: BigInt(expiresAt), query },
     origin: core.domain,
     logIndex: BigInt(head.index),
     logHash: head.hash,

@@ -31,9 +31,16 @@ export class Keyring {
    * @throws if none is valid, which is the operator's mistake
    */
   signingKey(now: number): SigningKey {
-    const found = this.#keys.find((key) => counts(key, now));
-    if (found === undefined) throw new Error("no registry key is valid now; configure a new one");
-    return found.key;
+    return this.#inForce(now).key;
+  }
+
+  /**
+   * When the key that signs at `now` ends, and with it what it signed and is to expire; Infinity for never. Unix seconds.
+   *
+   * @throws as {@link signingKey}
+   */
+  signingKeyEnd(now: number): number {
+    return this.#inForce(now).notAfter || Number.POSITIVE_INFINITY;
   }
 
   /**
@@ -63,6 +70,12 @@ export class Keyring {
     if (before !== undefined && sameKeys(before, next)) return undefined;
     const signer = before === undefined ? this.signingKey(now) : this.#keyOf(before, now);
     return { version: next.version, statement: signStatement(RegistryKeysSchema, next, signer) };
+  }
+
+  #inForce(now: number): ConfiguredKey {
+    const found = this.#keys.find((key) => counts(key, now));
+    if (found === undefined) throw new Error("no registry key is valid now; configure a new one");
+    return found;
   }
 
   /** A key that whoever trusts `set` trusts at `now`. */

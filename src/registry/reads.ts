@@ -128,7 +128,7 @@ export class Reads implements ReadyAnswers {
   /** The encoded response. The header is field 1 of every answer, so in the deterministic encoding it comes first. */
   #sign(method: DescMethodUnary, facts: EncodedFacts, query: Uint8Array, now: number) {
     const key = this.#core.keyring.signingKey(now);
-    const header = create(AnswerHeaderSchema, { ...answerHeader(facts, now), query, signer: key.keyId });
+    const header = create(AnswerHeaderSchema, { ...answerHeader(this.#core, facts, now), query, signer: key.keyId });
     const headerField = new BinaryWriter()
       .tag(1, WireType.LengthDelimited)
       .bytes(encodeCanonical(AnswerHeaderSchema, header))

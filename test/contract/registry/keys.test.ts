@@ -1,5 +1,6 @@
 import { join } from "node:path";
 import { expect, onTestFinished, test } from "vitest";
+import { HeadsSchema } from "../../../gen/omi/event/v1/event_pb.ts";
 import { RegistryKeysPublishedSchema } from "../../../gen/omi/registry/v1/log_pb.ts";
 import { RegistryAnswerSchema, RegistryKeysSchema } from "../../../gen/omi/registry/v1/registry_pb.ts";
 import type { Statement } from "../../../gen/omi/statement/v1/statement_pb.ts";
@@ -142,5 +143,27 @@ test("a key that was the registry's once is nobody else's", async () => {
   await withRegistry([configured(second)], 120, async ({ registry, clock }) => {
     const claim = registry.claimNamespace({ statement: claimOf(clock, "alice", first) });
     await expect(claim).rejects.toMatchObject({ reason: Reason.KEY_IN_USE });
+  });
+});
+
+test("nothing that expires outlives the key that signed it", async () => {
+  const withRegistry = registries();
+  const end = start + 100;
+  await withRegistry([configured(first, 0, end), configured(second)], 93, async ({ resolver, events, clock }) => {
+    const headers = async () => {
+      const { answer } = await resolver.resolveRegistry({});
+      const { heads } = await events.getHeads({});
+      const opened = [openAnswer(RegistryAnswerSchema, present(answer)), openAnswer(HeadsSchema, present(heads))];
+      return opened.map(({ header }) => [header.signer, Number(header.expiresAt) - clock.seconds()]);
+    };
+    expect(await headers()).toEqual([
+      [first.keyId, 7],
+      [first.keyId, 7],
+    ]);
+    clock.advance(7);
+    expect(await headers()).toEqual([
+      [second.keyId, 60],
+      [second.keyId, 10],
+    ]);
   });
 });
