@@ -1,3 +1,4 @@
+import { execFileSync } from "node:child_process";
 import { chmodSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -162,6 +163,16 @@ test("TLS that is asked for is never done without", async () => {
   const nats = await startNats();
   const connecting = publisherTo(nats, { tls: { caFile: certFile } }).connect(new AbortController().signal);
   await expect(connecting).rejects.toThrow();
+});
+
+test("the line for servers that can sync always is known to them, and to no earlier ones", () => {
+  const folder = temporaryFolder();
+  const changes = { "# sync_interval: always": "sync_interval: always" };
+  const config = writeConfig({ folder, store: join(folder, "store"), port: 4222 }, users(), "single.conf", changes);
+  const [, minor] = /v2\.(\d+)\./.exec(execFileSync("nats-server", ["--version"], { encoding: "utf8" })) ?? [];
+  const check = () => execFileSync("nats-server", ["-t", "-c", config], { stdio: "pipe" });
+  if (Number(minor) >= 10) check();
+  else expect(check).toThrow();
 });
 
 test("three servers keep three copies, and one of them may be gone", async () => {

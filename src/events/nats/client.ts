@@ -27,6 +27,12 @@ const REQUEST_TIMEOUT_MS = 5000;
 /** How often a silent server is asked for a sign of life, in milliseconds. */
 const PING_INTERVAL_MS = 10_000;
 
+/**
+ * How long one request for messages is open, in milliseconds. The server is to give a sign of life twice in that time, and is
+ * asked anew after two that are missing: so soon is it noticed that a server of the cluster is gone.
+ */
+const PULL_EXPIRES_MS = 10_000;
+
 /** How long closing a connection may take, in milliseconds. */
 const CLOSE_TIMEOUT_MS = 2000;
 
@@ -188,6 +194,7 @@ class Connection implements NatsConnection {
     const messages = await consumer.consume({
       callback: (message) => onMessage(delivery(this.#nats, message)),
       abort_on_missing_resource: true,
+      expires: PULL_EXPIRES_MS,
     });
     return {
       ended: messages.closed().then(() => {}),
