@@ -431,7 +431,7 @@ export const RegistryService: GenService<{
   /**
    * Claims a namespace for a Master key.
    * Fails with NAMESPACE_TAKEN, NAME_RESERVED, KEY_INVALID, KEY_IN_USE (the Master key, or a Guardian key that repeats) and
-   * FIELD_MISMATCH (contact and commitment, or key and signer).
+   * FIELD_MISMATCH (contact and commitment).
    *
    * @generated from rpc omi.registry.v1.RegistryService.ClaimNamespace
    */
