@@ -102,6 +102,13 @@ export const processConfigSchema = z
     if (parts.length !== 1) {
       context.addIssue({ code: "custom", message: "exactly one of registry, authProvider and cmsArticle" });
     }
+    if (config.events !== undefined && config.events.nats.tls === undefined && !config.mesh.development) {
+      context.addIssue({
+        code: "custom",
+        path: ["events", "nats", "tls"],
+        message: "an object, as only a development configuration may reach NATS without TLS",
+      });
+    }
     if (config.server.tls === undefined && !config.mesh.development) {
       context.addIssue({
         code: "custom",

@@ -7,23 +7,32 @@ import type { EventCarrier } from "../events/carrier.ts";
 import { createNatsCarrier } from "../events/nats/carrier.ts";
 import { createNatsPublisher } from "../events/nats/publisher.ts";
 import { defaultStreamSettings, type NatsSettings } from "../events/nats/settings.ts";
+import { domainToken } from "../events/nats/subjects.ts";
 import type { Publisher } from "../events/publisher.ts";
 import { defined } from "./defined.ts";
 
 const path = z.string().min(1, "a path");
 const count = z.number().int().min(1);
+// Of one token of a subject, and of a stream or consumer.
+const name = z.string().regex(/^[A-Za-z0-9_-]{1,255}$/, "letters, digits, _ and -");
+const server = z
+  .string()
+  .regex(
+    /^(?:(?:nats|tls):\/\/)?(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:]+\]):[0-9]{1,5}$/,
+    "host:port, without user or password",
+  );
 
-/** How events travel. Left out: by `EventService.Watch`, which needs nothing else. */
-export const eventsSchema = z.strictObject({
-  /** By NATS JetStream: the registry publishes there beside Watch, the other parts listen there instead of to Watch. */
-  nats: z.strictObject({
-    servers: z.array(z.string().min(1)).min(1),
+const natsSchema = z
+  .strictObject({
+    /** Those of a cluster are all listed. */
+    servers: z.array(server).min(1),
+    /** Requires TLS; without `caFile` the system's authorities count. Left out: only in a development configuration. */
     tls: z.strictObject({ caFile: path.optional(), certFile: path.optional(), keyFile: path.optional() }).optional(),
     credentialsFile: path.optional(),
     nkeySeedFile: path.optional(),
     stream: z
       .strictObject({
-        name: z.string().min(1).optional(),
+        name: name.optional(),
         replicas: z.union([z.literal(1), z.literal(3), z.literal(5)]).default(1),
         maxAgeSeconds: count.default(defaultStreamSettings.maxAgeSeconds),
         maxBytes: count.default(defaultStreamSettings.maxBytes),
@@ -31,11 +40,25 @@ export const eventsSchema = z.strictObject({
       })
       .prefault({}),
     /** The name of a part's durable consumer; made of its domain if left out. */
-    consumer: z
-      .string()
-      .regex(/^[A-Za-z0-9_-]+$/, "letters, digits, _ and -")
-      .optional(),
-  }),
+    consumer: name.optional(),
+  })
+  .superRefine(({ credentialsFile, nkeySeedFile, tls, stream }, context) => {
+    const mistake = (at: string[], message: string) => context.addIssue({ code: "custom", path: at, message });
+    if (credentialsFile !== undefined && nkeySeedFile !== undefined) {
+      mistake(["nkeySeedFile"], "either credentialsFile or nkeySeedFile");
+    }
+    if ((tls?.certFile === undefined) !== (tls?.keyFile === undefined)) {
+      mistake(["tls"], "certFile and keyFile together, or neither");
+    }
+    if (stream.duplicateWindowSeconds > stream.maxAgeSeconds) {
+      mistake(["stream", "duplicateWindowSeconds"], "at most maxAgeSeconds");
+    }
+  });
+
+/** How events travel. Left out: by `EventService.Watch`, which needs nothing else. */
+export const eventsSchema = z.strictObject({
+  /** By NATS JetStream: the registry publishes there beside Watch, the other parts listen there instead of to Watch. */
+  nats: natsSchema,
 });
 
 type EventsConfig = z.output<typeof eventsSchema>;
@@ -64,7 +87,7 @@ export function carrierOf(
   return createNatsCarrier({
     settings: natsSettings(events, file),
     stream: defined(events.nats.stream),
-    consumer: events.nats.consumer ?? domain.replaceAll(".", "_"),
+    consumer: events.nats.consumer ?? domainToken(domain),
     clock: systemClock,
     logger,
   });

@@ -12,11 +12,14 @@ import type { TestNats } from "./nats-server.ts";
 export const consumer = "article_cms_test";
 
 /** A carrier as a part has it. */
-export function carrierFrom(nats: TestNats, settings: Partial<NatsSettings> = {}): EventCarrier {
+export function carrierFrom(
+  nats: TestNats,
+  { consumer: name = consumer, ...settings }: Partial<NatsSettings> & { consumer?: string } = {},
+): EventCarrier {
   return createNatsCarrier({
     settings: { servers: [nats.address], ...settings },
     stream: {},
-    consumer,
+    consumer: name,
     clock: new LiveClock(),
     logger: pino({ level: process.env.LOG_LEVEL ?? "silent" }),
   });
