@@ -350,7 +350,7 @@ function acceptedFaults<W extends World>(rpc: SignedRpc<W>): [path: string, faul
 }
 
 /** The same draft, with another time in the header of the statement at a path. */
-export function moved(draft: Draft, seconds: number, path = ""): Draft {
+function moved(draft: Draft, seconds: number, path = ""): Draft {
   return tampered(draft, path, (statement, key) =>
     withHeader(statement, key, { timestamp: requestHeader(statement).timestamp + BigInt(seconds) }),
   );
