@@ -1,5 +1,3 @@
-import { create, toBinary } from "@bufbuild/protobuf";
-import { LogEntryInputSchema } from "../../gen/omi/registry/v1/log_pb.ts";
 import type { Database } from "../store/database.ts";
 import { entryHash } from "./entry-hash.ts";
 
