@@ -60,6 +60,8 @@ export interface RegistryOptions {
   allowPlainHttp?: (host: string) => boolean;
   /** Where events are sent beside Watch; nowhere if absent. */
   publisher?: Publisher;
+  /** The most writes that one commit covers; see `WriteQueueOptions`. */
+  writeBatchSize?: number;
   /** Bound on the memory that answers kept for further callers take, in bytes; 128 MiB if absent. */
   answerCacheBytes?: number;
   /** See `WriteQueue`; for tests. */
@@ -96,7 +98,10 @@ export async function createRegistry(options: RegistryOptions): Promise<Registry
     log: new Log(db),
     projection: new Projection(db),
     nonces: new Nonces(db, policy.freshnessWindowSeconds),
-    queue: new WriteQueue(db, options.failpoint === undefined ? {} : { failpoint: options.failpoint }),
+    queue: new WriteQueue(db, {
+      ...(options.failpoint === undefined ? {} : { failpoint: options.failpoint }),
+      ...(options.writeBatchSize === undefined ? {} : { batchSize: options.writeBatchSize }),
+    }),
     keyring: new Keyring(options.domain, options.keys),
     onEffect: (effect, now) => reads.changed(effect, now),
     hub: new WatchHub((milliseconds, callback) => options.clock.setTimer(milliseconds, callback)),

@@ -24,7 +24,7 @@ async function started() {
   const { serviceId, app } = service;
 
   /** Asks nginx for the service as a client does, and says where the answer came from. */
-  const resolve = async (nonce = new Uint8Array()) => {
+  const resolve = async (nonce: Uint8Array = new Uint8Array()) => {
     const request = create(ResolveServiceRequestSchema, { appId: app.appId, serviceId, nonce });
     const message = toBase64Url(toBinary(ResolveServiceRequestSchema, request));
     const path = "/omi.registry.v1.ResolverService/ResolveService";

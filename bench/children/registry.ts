@@ -1,0 +1,60 @@
+import { readFileSync } from "node:fs";
+import { fromBinary } from "@bufbuild/protobuf";
+import { createClient, createRouterTransport } from "@connectrpc/connect";
+import { RegistryService } from "../../gen/omi/registry/v1/registry_service_pb.ts";
+import { StatementSchema } from "../../gen/omi/statement/v1/statement_pb.ts";
+import { systemClock } from "../../src/core/clock.ts";
+import { createLogger } from "../../src/core/log.ts";
+import { systemRandom } from "../../src/core/random.ts";
+import { createRegistry } from "../../src/registry/service.ts";
+import { createServer } from "../../src/rpc/server.ts";
+import { benchDirectory, registryDomain, registryKey, type WorldFile } from "../world.ts";
+import { childOptions, serveLines } from "./lines.ts";
+
+/** A registry as it is operated, with every check switched on. */
+export interface RegistryChildOptions {
+  /** What is registered before it begins. */
+  readonly worldFile: string;
+  readonly databaseFile: string;
+  readonly tls?: { readonly certFile: string; readonly keyFile: string };
+  /** The most writes that one commit covers. */
+  readonly writeBatchSize?: number;
+}
+
+const { worldFile, tls, ...options } = childOptions<RegistryChildOptions>();
+const logger = createLogger({ level: "warn", component: "registry", destination: process.stderr });
+const registry = await createRegistry({
+  ...options,
+  domain: registryDomain,
+  keys: [{ key: registryKey, notBefore: 0, notAfter: 0 }],
+  directory: benchDirectory,
+  clock: systemClock,
+  random: systemRandom,
+  logger,
+});
+const { statements }: WorldFile = JSON.parse(readFileSync(worldFile, "utf8"));
+const client = createClient(
+  RegistryService,
+  createRouterTransport((router) => registry.routes(router)),
+);
+for (const { rpc, statement } of statements) {
+  await client[rpc]({ statement: fromBinary(StatementSchema, Buffer.from(statement, "base64")) });
+}
+const server = createServer({
+  host: "127.0.0.1",
+  port: 0,
+  development: true,
+  tls,
+  logger,
+  routes: (router) => registry.routes(router),
+  answers: registry.answers,
+});
+await server.listen();
+await serveLines(
+  { url: server.address.url },
+  () => ({}),
+  async () => {
+    await server.close(0);
+    await registry.close();
+  },
+);

@@ -1,0 +1,100 @@
+/** What a contender is measured for, and how it is begun and ended. */
+export interface Contender {
+  readonly name: string;
+  /**
+   * Measures once.
+   *
+   * @param seconds - how long, where that can be chosen
+   * @returns operations a second
+   */
+  measure(seconds: number): Promise<number>;
+}
+
+/** One line of the table: something of ours beside what limits it. */
+export interface Row {
+  /** For `--only`. */
+  readonly name: string;
+  /** What is measured, for people. */
+  readonly what: string;
+  /** What it is held against, for people. */
+  readonly against: string;
+  /** The least that `ratio` should come to. */
+  readonly reach: number;
+  /** Programs that it needs. */
+  readonly needs: readonly string[];
+  /** Makes everything ready. What it begins, it hands to `cleanUp`. */
+  prepare(setting: Setting): Promise<readonly Contender[]>;
+  /** The figure of one round, of the contenders' rates in that round; by default the first one's by the second one's. */
+  ratio?(rates: ReadonlyMap<string, number>): number;
+}
+
+/** How thoroughly to measure. */
+export interface Setting {
+  readonly quick: boolean;
+  readonly rounds: number;
+  /** Of one measurement. */
+  readonly seconds: number;
+  /** Runs when the row is over, the last one first. */
+  cleanUp(end: () => unknown): void;
+}
+
+/** What came of a row. */
+export interface Outcome {
+  readonly name: string;
+  readonly what: string;
+  readonly against: string;
+  readonly reach: number;
+  /** The contenders' rates in operations a second, one for each round. */
+  readonly rates: Readonly<Record<string, readonly number[]>>;
+  readonly medians: Readonly<Record<string, number>>;
+  /** One for each round. */
+  readonly ratios: readonly number[];
+  /** Their median. */
+  readonly ratio: number;
+}
+
+/**
+ * Measures the contenders of a row one after the other, round after round, so that what else the machine does meets all
+ * of them. The first contender is ours. A round before the first is not counted: it warms up.
+ */
+export async function measureRow(row: Row, options: Omit<Setting, "cleanUp">): Promise<Outcome> {
+  const ends: (() => unknown)[] = [];
+  try {
+    const contenders = await row.prepare({ ...options, cleanUp: (end) => ends.push(end) });
+    const rates = new Map(contenders.map(({ name }) => [name, [] as number[]]));
+    for (let round = 0; round <= options.rounds; round++) {
+      // Every other round goes backwards, so that nobody always comes first.
+      for (const { name, measure } of round % 2 === 0 ? contenders : contenders.toReversed()) {
+        const rate = await measure(round === 0 ? Math.min(options.seconds, 2) : options.seconds);
+        if (round > 0) rates.get(name)?.push(rate);
+      }
+    }
+    const ratioOf = row.ratio ?? firstBySecond;
+    const ratios = Array.from({ length: options.rounds }, (_, round) =>
+      ratioOf(new Map([...rates].map(([name, all]) => [name, all[round] ?? Number.NaN]))),
+    );
+    const { name, what, against, reach } = row;
+    return {
+      ...{ name, what, against, reach },
+      rates: Object.fromEntries(rates),
+      medians: Object.fromEntries([...rates].map(([contender, all]) => [contender, median(all)])),
+      ratios,
+      ratio: median(ratios),
+    };
+  } finally {
+    for (const end of ends.toReversed()) await end();
+  }
+}
+
+function firstBySecond(rates: ReadonlyMap<string, number>): number {
+  const [ours = Number.NaN, other = Number.NaN] = rates.values();
+  return ours / other;
+}
+
+/** The middle of some numbers; of an even count, the mean of the two in the middle. */
+export function median(numbers: readonly number[]): number {
+  const sorted = numbers.toSorted((a, b) => a - b);
+  const middle = sorted.length / 2;
+  const [low = Number.NaN, high = low] = sorted.slice(Math.ceil(middle) - 1, Math.floor(middle) + 1);
+  return (low + high) / 2;
+}

@@ -1,0 +1,178 @@
+import { once } from "node:events";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import http from "node:http";
+import https from "node:https";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { create, toBinary } from "@bufbuild/protobuf";
+import { ResolveServiceRequestSchema } from "../../gen/omi/registry/v1/resolver_service_pb.ts";
+import { toBase64Url } from "../../src/core/bytes.ts";
+import { systemRandom } from "../../src/core/random.ts";
+import { frameOf } from "../../src/rpc/ready-answers.ts";
+import { startChild } from "../child.ts";
+import type { BareChildOptions } from "../children/bare.ts";
+import type { Loop } from "../children/loops.ts";
+import type { RegistryChildOptions } from "../children/registry.ts";
+import type { Contender, Row, Setting } from "../harness.ts";
+import { h2load, wrk, wrkScript } from "../tools.ts";
+import { makeWorld } from "../world.ts";
+
+const path = "/omi.registry.v1.ResolverService/ResolveService";
+const grpcHeaders = { "content-type": "application/grpc", te: "trailers" };
+const connectHeaders = { "content-type": "application/proto", "connect-protocol-version": "1" };
+
+const tls = {
+  certFile: new URL("../../test/support/tls/cert.pem", import.meta.url).pathname,
+  keyFile: new URL("../../test/support/tls/key.pem", import.meta.url).pathname,
+};
+
+/** The base URLs of the two servers, and what to ask them. */
+interface Ground {
+  registry: string;
+  bare: { h2c: string; h2: string; h1: string };
+  grpcBody: string;
+  connectBody: string;
+  /** The path and query of a GET. */
+  getPath: string;
+  /** Posts the body. */
+  wrkScript: string;
+}
+
+async function ground(setting: Setting, options: { fresh?: boolean; secure?: boolean } = {}): Promise<Ground> {
+  const directory = mkdtempSync(join(tmpdir(), "omi-bench-"));
+  setting.cleanUp(() => rmSync(directory, { recursive: true }));
+  const file = (name: string, content: string | Uint8Array) => {
+    writeFileSync(join(directory, name), content);
+    return join(directory, name);
+  };
+  const world = makeWorld(16);
+  const { ready: registry } = await startChild<{ url: string }>(
+    "registry",
+    {
+      worldFile: file("world.json", JSON.stringify(world.file)),
+      databaseFile: join(directory, "registry.sqlite"),
+      ...(options.secure ? { tls } : {}),
+    } satisfies RegistryChildOptions,
+    setting,
+  );
+  const request = create(ResolveServiceRequestSchema, {
+    appId: world.appId,
+    serviceId: world.services[0]?.serviceId ?? "",
+    ...(options.fresh ? { nonce: systemRandom(16) } : {}),
+  });
+  const message = toBinary(ResolveServiceRequestSchema, request);
+  const getPath = `${path}?connect=v1&encoding=proto&base64=1&message=${toBase64Url(message)}`;
+  const frame = Buffer.from(frameOf(await answerTo(registry.url + getPath))).toString("base64");
+  const { ready: bare } = await startChild<Ground["bare"]>("bare", { frame, tls } satisfies BareChildOptions, setting);
+  return {
+    registry: registry.url,
+    bare,
+    getPath,
+    grpcBody: file("grpc.bin", frameOf(message)),
+    connectBody: file("connect.bin", message),
+    wrkScript: file("post.lua", wrkScript(message)),
+  };
+}
+
+async function answerTo(url: string): Promise<Buffer> {
+  const get = url.startsWith("https:") ? https.get(url, { rejectUnauthorized: false }) : http.get(url);
+  const [response] = (await once(get, "response")) as [http.IncomingMessage];
+  return Buffer.concat(await response.toArray());
+}
+
+type Measure = (base: string, ground: Ground, seconds: number) => Promise<number>;
+
+const overGrpc: Measure = (base, { grpcBody }, seconds) =>
+  h2load({ url: base + path, headers: grpcHeaders, bodyFile: grpcBody }, seconds);
+
+const measures: Readonly<Record<string, { http: "h2c" | "h1"; measure: Measure; what: string }>> = {
+  "post-h2": {
+    http: "h2c",
+    what: "Connect POST, h2",
+    measure: (base, { connectBody }, seconds) =>
+      h2load({ url: base + path, headers: connectHeaders, bodyFile: connectBody }, seconds),
+  },
+  "get-h2": {
+    http: "h2c",
+    what: "Connect GET, h2",
+    measure: (base, { getPath }, seconds) => h2load({ url: base + getPath }, seconds),
+  },
+  "post-h1": {
+    http: "h1",
+    what: "Connect POST, HTTP/1.1",
+    measure: (base, on, seconds) => wrk({ url: base + path, headers: connectHeaders }, seconds, { file: on.wrkScript }),
+  },
+  "get-h1": {
+    http: "h1",
+    what: "Connect GET, HTTP/1.1",
+    measure: (base, { getPath }, seconds) => wrk({ url: base + getPath }, seconds),
+  },
+};
+
+function besideBare(on: Ground, bare: string, measure: Measure): Contender[] {
+  return [
+    { name: "registry", measure: (seconds) => measure(on.registry, on, seconds) },
+    { name: "bare", measure: (seconds) => measure(bare, on, seconds) },
+  ];
+}
+
+const sameBytes = "bare Node server, same bytes";
+
+/** Reads: what it costs to resolve a service. */
+export const readRows: readonly Row[] = [
+  {
+    name: "resolve-grpc",
+    what: "resolve service, cached, gRPC, 128 in flight",
+    against: sameBytes,
+    reach: 0.9,
+    needs: ["h2load"],
+    async prepare(setting) {
+      const on = await ground(setting);
+      return besideBare(on, on.bare.h2c, overGrpc);
+    },
+  },
+  {
+    name: "resolve-grpc-tls",
+    what: "resolve service, cached, gRPC over TLS",
+    against: `${sameBytes}, TLS`,
+    reach: 0.9,
+    needs: ["h2load"],
+    async prepare(setting) {
+      const on = await ground(setting, { secure: true });
+      return besideBare(on, on.bare.h2, overGrpc);
+    },
+  },
+  ...Object.entries(measures).map(
+    ([name, { http, what, measure }]): Row => ({
+      name: `resolve-${name}`,
+      what: `resolve service, cached, ${what}`,
+      against: sameBytes,
+      reach: 0.85,
+      needs: [http === "h1" ? "wrk" : "h2load"],
+      async prepare(setting) {
+        const on = await ground(setting);
+        return besideBare(on, on.bare[http], measure);
+      },
+    }),
+  ),
+  {
+    name: "resolve-fresh",
+    what: "resolve service, fresh (signed for each request), gRPC",
+    against: "what one Ed25519 signature and the bare server allow",
+    reach: 0.7,
+    needs: ["h2load"],
+    async prepare(setting) {
+      const on = await ground(setting, { fresh: true });
+      const loops = await startChild("loops", {}, setting);
+      const loop: Loop = "ed25519-sign";
+      return [
+        ...besideBare(on, on.bare.h2c, overGrpc),
+        { name: "sign", measure: async (seconds) => (await loops.ask<{ rate: number }>({ loop, seconds })).rate },
+      ];
+    },
+    ratio(rates) {
+      const [ours = Number.NaN, bare = Number.NaN, sign = Number.NaN] = rates.values();
+      return ours * (1 / bare + 1 / sign);
+    },
+  },
+];

@@ -1,0 +1,95 @@
+import { mkdirSync, writeFileSync } from "node:fs";
+import { parseArgs } from "node:util";
+import { measureRow, type Outcome } from "./harness.ts";
+import { describeMachine } from "./machine.ts";
+import { readRows } from "./rows/reads.ts";
+import { tokenRows } from "./rows/tokens.ts";
+import { writeRows } from "./rows/writes.ts";
+import { missingTools } from "./tools.ts";
+
+const rows = [...readRows, ...writeRows, ...tokenRows];
+
+const usage = `npm run bench -- [--quick] [--only ROW]... [--list]
+
+  --quick     short measurements and few rounds: to see that everything runs, not for figures
+  --only ROW  this row only; may be repeated
+  --list      the names of the rows
+`;
+
+const { values } = parseArgs({
+  options: {
+    quick: { type: "boolean", default: false },
+    only: { type: "string", multiple: true, default: [] },
+    list: { type: "boolean", default: false },
+    help: { type: "boolean", default: false },
+  },
+});
+
+/** From this load on, other programs take part in what is measured. */
+const busyLoad = 0.5;
+
+if (values.help || values.list) {
+  process.stdout.write(values.help ? usage : `${rows.map(({ name }) => name).join("\n")}\n`);
+} else {
+  await run();
+}
+
+async function run(): Promise<void> {
+  const unknown = values.only.filter((name) => !rows.some((row) => row.name === name));
+  if (unknown.length > 0) fail(`no such row: ${unknown.join(", ")}`);
+  const chosen = rows.filter(({ name }) => values.only.length === 0 || values.only.includes(name));
+  const tools = [...new Set(chosen.flatMap(({ needs }) => needs))];
+  const missing = missingTools(tools);
+  if (missing.length > 0) fail(`missing: ${missing.join(", ")}`);
+
+  const about = describeMachine(tools);
+  const [load = 0] = about.machine.loadBefore;
+  if (load > busyLoad) say(`The machine is busy (load ${load.toFixed(2)}): don't trust these figures.`);
+  const setting = values.quick ? { rounds: 3, seconds: 1 } : { rounds: 5, seconds: 5 };
+  const outcomes: Outcome[] = [];
+  for (const row of chosen) {
+    const outcome = await measureRow(row, { ...setting, quick: values.quick });
+    outcomes.push(outcome);
+    say(lineOf(outcome));
+  }
+
+  const directory = new URL("results/", import.meta.url);
+  mkdirSync(directory, { recursive: true });
+  const at = new Date().toISOString();
+  const file = new URL(`${at.replaceAll(":", "-")}.json`, directory);
+  writeFileSync(file, `${JSON.stringify({ at, quick: values.quick, ...about, rows: outcomes }, undefined, 2)}\n`);
+  say(`\n${tableOf(outcomes)}\n\nwritten to ${file.pathname}`);
+}
+
+function lineOf({ name, medians, ratio, reach }: Outcome): string {
+  const rates = Object.entries(medians).map(([contender, rate]) => `${contender} ${perSecond(rate)}`);
+  return `${name}: ${rates.join(", ")}: ${ratio.toFixed(2)} (to reach: ${reach})`;
+}
+
+/** The table in Markdown, as the documentation shows it. */
+function tableOf(outcomes: readonly Outcome[]): string {
+  const cells = outcomes.map(({ what, against, medians, ratios, ratio, reach }) => [
+    what,
+    against,
+    Object.entries(medians)
+      .map(([contender, rate]) => `${contender} ${perSecond(rate)}`)
+      .join("; "),
+    `${ratio.toFixed(2)} (${Math.min(...ratios).toFixed(2)}–${Math.max(...ratios).toFixed(2)})`,
+    `${reach}`,
+  ]);
+  const head = ["what", "against", "medians, a second", "ratio (from–to)", "to reach"];
+  return [head, head.map(() => "---"), ...cells].map((line) => `| ${line.join(" | ")} |`).join("\n");
+}
+
+function perSecond(rate: number): string {
+  return Math.round(rate).toLocaleString("en-US");
+}
+
+function say(line: string): void {
+  process.stdout.write(`${line}\n`);
+}
+
+function fail(message: string): never {
+  process.stderr.write(`${message}\n${usage}`);
+  process.exit(1);
+}
