@@ -1,8 +1,9 @@
 import type { Interceptor, Transport } from "@connectrpc/connect";
-import { compressionGzip, createConnectTransport, Http2SessionManager } from "@connectrpc/connect-node";
+import { compressionGzip, createConnectTransport } from "@connectrpc/connect-node";
 import type { Reason } from "../core/refusal.ts";
 import type { Dialer } from "./dial.ts";
 import { refusalFrom } from "./errors.ts";
+import { Http2Sessions } from "./http2-sessions.ts";
 
 /** How to call a party. */
 export type TransportOptions = {
@@ -49,7 +50,7 @@ export function createTransport(options: TransportOptions): ClosableTransport {
   }
   // The pings find out that the other end of a silent stream is gone.
   const pings = { pingIntervalMs: 30_000, pingTimeoutMs: 15_000, idleConnectionTimeoutMs: 60_000 };
-  const sessionManager = new Http2SessionManager(baseUrl, pings, {
+  const sessionManager = new Http2Sessions(baseUrl, pings, {
     createConnection: (url) => dialer.connectHttp2(url),
     settings: { enablePush: false },
   });

@@ -40,14 +40,27 @@ export class TestUsers {
   }
 
   /** Signs in and has an article stored. Returns its ID. */
-  async writeArticle(appId: string, userName: string, { serviceId, provider }: ServiceStory): Promise<string> {
-    return insist(async () => {
-      const { tokens } = await (await this.#users()).signIn({ appId, userName, password: PASSWORD, serviceId });
-      const client = createClient(ArticleService, this.#transport(provider, tokens?.accessToken ?? ""));
+  async writeArticle(
+    appId: string,
+    userName: string,
+    service: Pick<ServiceStory, "serviceId" | "provider">,
+  ): Promise<string> {
+    return insist(async () => (await this.writer(appId, userName, service))());
+  }
+
+  /** Signs in. Returns what has an article stored, and tells its ID. */
+  async writer(
+    appId: string,
+    userName: string,
+    { serviceId, provider }: Pick<ServiceStory, "serviceId" | "provider">,
+  ): Promise<() => Promise<string>> {
+    const { tokens } = await (await this.#users()).signIn({ appId, userName, password: PASSWORD, serviceId });
+    const client = createClient(ArticleService, this.#transport(provider, tokens?.accessToken ?? ""));
+    return async () => {
       const { article } = await client.createArticle({ title: `by ${userName}`, body: "…" });
       if (article === undefined) throw new Error("stored, but not told as what");
       return article.articleId;
-    });
+    };
   }
 
   async #users() {
