@@ -28,9 +28,7 @@ export function requireAcceptable(
   }
   if (order.expiresAt <= BigInt(now)) throw proofExpired(order);
   if (isReservedServiceId(order.serviceId)) {
-    throw new Refusal(Reason.SERVICE_ID_RESERVED, "the record of the Auth Provider is announced, never bound", {
-      metadata: { field: "service_id" },
-    });
+    throw new Refusal(Reason.SERVICE_ID_RESERVED, "the record of the Auth Provider is announced, never bound");
   }
   if (!serviceTypes.includes(order.serviceType)) throw providerRefused("service_type", "no such service here");
 }

@@ -2,6 +2,7 @@ import type { ConnectRouter } from "@connectrpc/connect";
 import type { Logger } from "pino";
 import { EventService } from "../../gen/omi/event/v1/event_service_pb.ts";
 import { LogService } from "../../gen/omi/registry/v1/log_pb.ts";
+import { ActivationPolicy } from "../../gen/omi/registry/v1/registry_pb.ts";
 import { RegistryService } from "../../gen/omi/registry/v1/registry_service_pb.ts";
 import { ResolverService } from "../../gen/omi/registry/v1/resolver_service_pb.ts";
 import type { Statement } from "../../gen/omi/statement/v1/statement_pb.ts";
@@ -86,10 +87,14 @@ export interface Registry {
 /**
  * Opens a registry's file, brings the published key set in line with the configured keys, and is ready to serve.
  *
- * @throws if the file is from a newer version, or clients could not follow to the configured keys
+ * @throws if the file is from a newer version, clients could not follow to the configured keys, or activation codes have
+ *   nowhere to go
  */
 export async function createRegistry(options: RegistryOptions): Promise<Registry> {
   const policy = { ...defaultPolicy, ...options.policy };
+  if (policy.activationPolicy === ActivationPolicy.CODE && options.codeSender === undefined) {
+    throw new Error("the activation policy CODE needs a code sender");
+  }
   const db = openDatabase(options.databaseFile, registryMigrations);
   const core: RegistryCore = {
     domain: options.domain,
@@ -113,7 +118,12 @@ export async function createRegistry(options: RegistryOptions): Promise<Registry
     allowPlainHttp: options.allowPlainHttp ?? (() => false),
   };
   const reads = new Reads(core, options.answerCacheBytes ?? defaultAnswerCacheBytes);
-  await publishKeys(core);
+  try {
+    await publishKeys(core);
+  } catch (error) {
+    db.close();
+    throw error;
+  }
   const outbox =
     options.publisher &&
     startOutbox({

@@ -93,6 +93,7 @@ export async function runRegistry(options: Partial<RegistryOptions> = {}): Promi
     databaseFile: ":memory:",
     keys: [{ key, notBefore: 0, notAfter: 0 }],
     directory: testDirectory(),
+    codeSender: { send: async () => {} },
     clock,
     random: testBytes,
     logger,
