@@ -92,15 +92,16 @@ export function readKeyFile(path: string): KeyFile {
 /**
  * Reads a small file that holds a secret.
  *
- * @throws KeyFileError if it is missing, no plain file, longer than 4 KiB, or readable by anybody but its owner
+ * @param maxLength - in bytes
+ * @throws KeyFileError if it is missing, no plain file, longer than that, or readable by anybody but its owner
  */
-export function readPrivateText(path: string): string {
+export function readPrivateText(path: string, maxLength = MAX_FILE_LENGTH): string {
   const file = open(path, constants.O_RDONLY);
   try {
     // Of the file that is open, so that nobody can swap it between the check and the reading.
     const { mode, size } = fstatSync(file);
-    if ((mode & constants.S_IFMT) !== constants.S_IFREG || size > MAX_FILE_LENGTH) {
-      throw new KeyFileError(`${path} is no file of at most ${MAX_FILE_LENGTH} bytes`, "Check the path.");
+    if ((mode & constants.S_IFMT) !== constants.S_IFREG || size > maxLength) {
+      throw new KeyFileError(`${path} is no file of at most ${maxLength} bytes`, "Check the path.");
     }
     // Windows has no such modes and reports 0666 for every file.
     if (process.platform !== "win32" && (mode & 0o077) !== 0) {

@@ -1,5 +1,6 @@
 import type { Logger } from "pino";
 import type { Clock } from "../core/clock.ts";
+import { KeyFileError } from "../core/key-file.ts";
 import { SetupError } from "./setup-error.ts";
 
 const FIRST_WAIT_MS = 250;
@@ -46,7 +47,7 @@ export async function keepConnected({ what, clock, logger, signal, session }: Ke
   }
 
   function report(err: unknown, retryMs: number): void {
-    if (err instanceof SetupError) {
+    if (err instanceof SetupError || err instanceof KeyFileError) {
       logger.error({ what, err, nextStep: err.nextStep, retryMs }, "set up wrongly");
     } else {
       logger.warn({ what, retryMs, ...(err === undefined ? {} : { err }) }, "not connected");

@@ -13,6 +13,7 @@ import {
   type StreamConfig,
   type StreamInfo,
 } from "nats";
+import { utf8 } from "../../core/bytes.ts";
 import { readPrivateText } from "../../core/key-file.ts";
 import type { NatsSettings } from "./settings.ts";
 
@@ -35,6 +36,9 @@ const PULL_EXPIRES_MS = 10_000;
 
 /** How long closing a connection may take, in milliseconds. */
 const CLOSE_TIMEOUT_MS = 2000;
+
+/** Credentials name all permissions of their user, so they can be long, in bytes. */
+const MAX_SEED_FILE_LENGTH = 64 * 1024;
 
 /** Error codes of the JetStream API (nats-server, `server/errors.json`). */
 const NOT_FOUND_CODES: ReadonlySet<number | undefined> = new Set([
@@ -131,9 +135,10 @@ function connectionOptions({ servers, tls, credentialsFile, nkeySeedFile }: Nats
     pingInterval: PING_INTERVAL_MS,
     ...(tls === undefined ? {} : { tls }),
   };
-  const seed = (path: string) => new TextEncoder().encode(readPrivateText(path).trim());
-  if (credentialsFile !== undefined) options.authenticator = credsAuthenticator(seed(credentialsFile));
-  if (nkeySeedFile !== undefined) options.authenticator = nkeyAuthenticator(seed(nkeySeedFile));
+  const text = (path: string) => readPrivateText(path, MAX_SEED_FILE_LENGTH).trim();
+  // The library wants a line break behind the last line.
+  if (credentialsFile !== undefined) options.authenticator = credsAuthenticator(utf8(`${text(credentialsFile)}\n`));
+  if (nkeySeedFile !== undefined) options.authenticator = nkeyAuthenticator(utf8(text(nkeySeedFile)));
   return options;
 }
 
