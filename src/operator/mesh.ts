@@ -52,6 +52,8 @@ export interface MeshOptions {
   random: Random;
   /** How old a part's view of an app may be, in seconds. */
   viewMaxAgeSeconds?: number;
+  /** `host:port` of a NATS server that carries the events. Left out: Watch does. */
+  natsServer?: string;
   /** Further providers that all parts shall know, with their keys; nothing is started for them. */
   strangers?: readonly { domain: string; key: SigningKey; port: number }[];
 }
@@ -86,7 +88,7 @@ export function prepareMesh(folder: string, options: MeshOptions): Mesh {
     ),
   };
   for (const member of members) {
-    writeJson(member.configFile, processConfig(member, client, options.viewMaxAgeSeconds));
+    writeJson(member.configFile, processConfig(member, client, options));
   }
   const clientFile = join(folder, "omi.json");
   writeJson(clientFile, client);
@@ -96,7 +98,7 @@ export function prepareMesh(folder: string, options: MeshOptions): Mesh {
 function processConfig(
   member: MeshMember,
   mesh: ProcessConfigFile["mesh"],
-  viewMaxAgeSeconds: number | undefined,
+  { viewMaxAgeSeconds, natsServer }: MeshOptions,
 ): ProcessConfigFile {
   const { domain } = member;
   const provider = { domain, keyFile: "key.json", baseUrl: `http://${domain}` };
@@ -104,6 +106,7 @@ function processConfig(
     mesh,
     server: { port: member.port, cors: { allowedOrigins: ["*"] }, stopGraceSeconds: 3 },
     ...(viewMaxAgeSeconds === undefined ? {} : { viewMaxAgeSeconds }),
+    ...(natsServer === undefined ? {} : { events: { nats: { servers: [natsServer] } } }),
   };
   switch (member.party) {
     case Party.REGISTRY:

@@ -37,12 +37,13 @@ Example:
   program
     .command("demo")
     .description("play the four workflows on separate processes with temporary data")
+    .option("--nats", "carry events over a nats-server, which must be installed")
     .addHelpText(
       "after",
       "\nExits with 0 only if every outcome, refusals included, is as expected.\n\nExample:\n  $ npx omi demo",
     )
-    .action(async () => {
-      if (!(await playDemo(print))) throw new UnverifiedError("not every outcome was as expected");
+    .action(async (options: { nats?: boolean }) => {
+      if (!(await playDemo(print, options))) throw new UnverifiedError("not every outcome was as expected");
     });
 
   program
