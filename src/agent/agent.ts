@@ -46,6 +46,8 @@ import { type Repeated, repeat } from "./repeat.ts";
 import { type RotationSchedule, rotateDueKeys } from "./rotation-schedule.ts";
 import { provisionService } from "./rpc/provision-service.ts";
 import type { CallTarget } from "./service-tokens.ts";
+import { SessionFollower, type SessionsOptions } from "./session-follower.ts";
+import { SessionRevocations } from "./session-revocations.ts";
 import { type Usage, UsageReporting } from "./usage.ts";
 import { UsageOutbox } from "./usage-outbox.ts";
 
@@ -71,6 +73,8 @@ export type AgentOptions = {
    * reach no peers and report no usage.
    */
   readonly connections?: Pick<Connections, "transportFor" | "transportTo">;
+  /** How the agent learns that users' sessions ended before their tokens expired. It doesn't without `connections`. */
+  readonly sessions?: SessionsOptions;
   readonly clock: Clock;
   readonly random: Random;
   readonly logger: Logger;
@@ -165,7 +169,10 @@ export function createAgent(options: AgentOptions): Agent {
     tenancy,
     contexts,
     views,
-    onContext: (tenant, context) => hooks.onContext(tenant, context),
+    async onContext(tenant, context) {
+      await hooks.onContext(tenant, context);
+      sessions?.follow(tenant.appId);
+    },
   });
   const { serviceTypes, endpointUrl } = options;
   const provisions = new Provisions(db);
@@ -200,6 +207,21 @@ export function createAgent(options: AgentOptions): Agent {
     serviceTypes,
     endpointUrl,
   });
+  const peers = options.connections && new Peers({ tenancy, views, connections: options.connections });
+  const usage = peers && new UsageReporting({ tenancy, outbox, contexts, peers });
+  const sessions =
+    peers &&
+    options.connections &&
+    new SessionFollower({
+      ...options.sessions,
+      tenancy,
+      revocations: new SessionRevocations(db),
+      views,
+      connections: options.connections,
+      tokens: peers.tokens,
+      clock,
+      random,
+    });
   const authentication = new Authentication({
     tenants: tenancy.tenants,
     standings,
@@ -207,9 +229,8 @@ export function createAgent(options: AgentOptions): Agent {
     contextFlow,
     views,
     clock,
+    sessions,
   });
-  const peers = options.connections && new Peers({ tenancy, views, connections: options.connections });
-  const usage = peers && new UsageReporting({ tenancy, outbox, contexts, peers });
   const entry = create(DirectoryEntrySchema, {
     domain: provider.domain,
     party: Party.SERVICE_PROVIDER,
@@ -234,6 +255,7 @@ export function createAgent(options: AgentOptions): Agent {
     }
     await subscriber.start();
     await maintain();
+    for (const { appId } of tenancy.tenants.inState("ACTIVE")) sessions?.follow(appId);
     usage?.resume();
     if (!stopping) maintenance = repeat(maintain, { everyMs: MAINTENANCE_MS, clock, random });
   }
@@ -259,6 +281,7 @@ export function createAgent(options: AgentOptions): Agent {
       await starting;
       await maintenance?.stop();
       await usage?.stop();
+      await sessions?.stop();
       await subscriber.stop();
       await contextFlow.idle();
       writes.close();

@@ -14,6 +14,7 @@ import { tokenInvalid } from "../token/token-invalid.ts";
 import { createTokenVerifier } from "../token/token-verifier.ts";
 import type { ContextFlow } from "./context-flow.ts";
 import type { Contexts } from "./contexts.ts";
+import type { SessionFollower } from "./session-follower.ts";
 
 /** A user, or a service of the same app, who called one of the provider's tenants. */
 export type Caller = {
@@ -33,6 +34,8 @@ export type AuthenticationOptions = {
   readonly contextFlow: ContextFlow;
   readonly views: Views;
   readonly clock: Clock;
+  /** Which sessions have ended; undefined if this agent doesn't learn it. */
+  readonly sessions: Pick<SessionFollower, "requireLive"> | undefined;
 };
 
 /** Tells who calls, and for which tenant, by an access token of the tenant's app. */
@@ -49,13 +52,14 @@ export class Authentication {
    * service is active at the registry, as of at most a few seconds ago.
    *
    * @param credentials the token, or the headers of a request that has it in `authorization: Bearer …` (RFC 6750 section 2.1)
-   * @throws Refusal TOKEN_MISSING, TOKEN_INVALID {rule}, TOKEN_EXPIRED, TENANT_UNKNOWN, SERVICE_SUSPENDED, SERVICE_REVOKED
-   *   or VIEW_STALE {age_seconds}
+   * @throws Refusal TOKEN_MISSING, TOKEN_INVALID {rule}, TOKEN_EXPIRED, TOKEN_REVOKED (its session has ended), TENANT_UNKNOWN,
+   *   SERVICE_SUSPENDED, SERVICE_REVOKED or VIEW_STALE {age_seconds}
    */
   async authenticate(credentials: string | Headers): Promise<Caller> {
     const { tenant, claims } = await this.#accept(credentials, "user");
     // Bound to a key that its bearer has to prove (RFC 9449), which is not asked for here.
     if (claims.cnf !== undefined) throw tokenInvalid("cnf");
+    this.#options.sessions?.requireLive(claims);
     return { tenant, claims, callingService: undefined };
   }
 

@@ -29,3 +29,9 @@ export const usageFailpoints: readonly string[] = [
   ...commitFailpoints("usage.sent"),
   ...commitFailpoints("usage.drop"),
 ];
+
+/** Where a session event can be cut off. */
+export const sessionFailpoints: readonly string[] = [
+  ...commitFailpoints("session.revoke"),
+  ...commitFailpoints("session.advance"),
+];

@@ -3,6 +3,7 @@ import type { Migration } from "../store/database.ts";
 import { noncesMigration } from "../store/nonces.ts";
 import { tenancyMigration } from "../tenancy/migration.ts";
 import { standingsMigration } from "../tenancy/standings.ts";
+import { sessionRevocationsMigration } from "./session-revocations.ts";
 import { usageMigration } from "./usage-outbox.ts";
 
 /**
@@ -51,4 +52,5 @@ export const agentMigrations: readonly Migration[] = [
   noncesMigration + tenancyMigration + agentMigration,
   subscriberMigration + standingsMigration + newsMigration,
   usageMigration,
+  sessionRevocationsMigration,
 ];

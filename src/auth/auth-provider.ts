@@ -4,6 +4,7 @@ import type { Logger } from "pino";
 import { DataHandling } from "../../gen/omi/agent/v1/agent_pb.ts";
 import { TenancyService } from "../../gen/omi/agent/v1/agent_service_pb.ts";
 import { AuthProviderService, UserService } from "../../gen/omi/auth/v1/auth_service_pb.ts";
+import { SessionService } from "../../gen/omi/auth/v1/session_service_pb.ts";
 import { ServiceTokenService } from "../../gen/omi/auth/v1/token_service_pb.ts";
 import {
   DirectoryEntrySchema,
@@ -22,6 +23,7 @@ import type { EventCarrier } from "../events/carrier.ts";
 import { subscriberRoutes } from "../events/subscriber/get-subscription.ts";
 import { createSubscriber } from "../events/subscriber/subscriber.ts";
 import { createWatchCarrier } from "../events/watch-carrier.ts";
+import { WatchHub } from "../events/watch-hub.ts";
 import { boundedRequests } from "../rpc/bounds.ts";
 import type { HttpRoute } from "../rpc/http-routes.ts";
 import type { SigningKey } from "../statement/crypto.ts";
@@ -29,6 +31,7 @@ import { openDatabase } from "../store/database.ts";
 import { WriteQueue } from "../store/write-queue.ts";
 import { rotateServiceKey } from "../tenancy/rpc/rotate-service-key.ts";
 import { terminateService } from "../tenancy/rpc/terminate-service.ts";
+import { ServiceCallers } from "../tenancy/service-callers.ts";
 import { Standings } from "../tenancy/standings.ts";
 import { createTenancy } from "../tenancy/tenancy.ts";
 import { AppViews } from "./app-views.ts";
@@ -47,6 +50,8 @@ import { refreshToken } from "./rpc/refresh-token.ts";
 import { signIn } from "./rpc/sign-in.ts";
 import { signOut } from "./rpc/sign-out.ts";
 import { signUp } from "./rpc/sign-up.ts";
+import { watchSessions } from "./rpc/watch-sessions.ts";
+import { SessionEvents } from "./session-events.ts";
 import { Sessions } from "./sessions.ts";
 import { Throttle, type ThrottleLimit, type ThrottleScope } from "./throttle.ts";
 import { TokenIssuer } from "./token-issuer.ts";
@@ -96,7 +101,7 @@ export const DEFAULT_THROTTLE: Readonly<Record<ThrottleScope, ThrottleLimit>> = 
 
 /** An Auth Provider, to be mounted on a server. */
 export type AuthProvider = {
-  /** Serves AuthProviderService, UserService, ServiceTokenService and TenancyService. */
+  /** Serves AuthProviderService, UserService, ServiceTokenService, SessionService and TenancyService. */
   routes(router: ConnectRouter): void;
   /** Key sets, discovery documents, and the provider's directory entry. */
   readonly httpRoutes: readonly HttpRoute[];
@@ -122,6 +127,7 @@ export function createAuthProvider(options: AuthProviderOptions): AuthProvider {
   const pairs = new KeyPairs(db, random);
   const users = new Users(db, random);
   const sessions = new Sessions(db, random);
+  const sessionEvents = new SessionEvents(db);
   const standings = new Standings(db);
   const views = new AppViews(options.views, standings);
   const tenancy = createTenancy({
@@ -138,6 +144,7 @@ export function createAuthProvider(options: AuthProviderOptions): AuthProvider {
         // Either way nothing is served any more: without keys no token is issued, without sessions none is refreshed.
         pairs.removeAll(appId);
         sessions.endAll(appId);
+        sessionEvents.removeAll(appId);
         if (dataHandling === DataHandling.WIPE) users.removeAll(appId);
       });
       // Nor must it stay in the write-ahead log.
@@ -168,10 +175,13 @@ export function createAuthProvider(options: AuthProviderOptions): AuthProvider {
     pairs,
     users,
     sessions,
+    sessionEvents,
+    sessionHub: new WatchHub((milliseconds, callback) => clock.setTimer(milliseconds, callback)),
     passwords: new Passwords(options.passwordHash ?? DEFAULT_PASSWORD_COST, random),
     attempts: new Attempts(new Throttle(db, options.throttle ?? DEFAULT_THROTTLE, clock, random), writes),
     tokens: new TokenIssuer({ issuer, pairs, views, clock, random, tokenLifeSeconds: options.tokenLifeSeconds }),
     views,
+    callers: new ServiceCallers({ views: options.views, clock }),
     listen: (appId) => subscriber.add(appId),
     signUp: options.signUp,
   };
@@ -211,6 +221,7 @@ function registerRoutes(core: AuthCore, router: ConnectRouter): void {
     { signUp: signUp(core), signIn: signIn(core), refreshToken: refreshToken(core), signOut: signOut(core) },
     options,
   );
+  router.service(SessionService, { watchSessions: watchSessions(core) }, options);
   router.service(ServiceTokenService, { issueServiceToken: issueServiceToken(core) }, options);
   router.service(
     TenancyService,

@@ -3,6 +3,7 @@ import type { Migration } from "../store/database.ts";
 import { noncesMigration } from "../store/nonces.ts";
 import { tenancyMigration } from "../tenancy/migration.ts";
 import { standingsMigration } from "../tenancy/standings.ts";
+import { sessionEventsMigration } from "./session-events.ts";
 import { throttleMigration } from "./throttle.ts";
 
 /**
@@ -61,4 +62,5 @@ const authMigration = `
 export const authMigrations: readonly Migration[] = [
   noncesMigration + tenancyMigration + throttleMigration + authMigration,
   subscriberMigration + standingsMigration,
+  sessionEventsMigration,
 ];

@@ -35,12 +35,16 @@ export class AuthOrders extends MasterOrders {
     statement: Statement | undefined,
   ): Promise<MasterOrder<Desc>> {
     const order = await super.open(schema, statement);
-    await this.#adopt(order.app);
+    await this.adopt(order.app);
     return order;
   }
 
-  /** Makes the Service key of the announced pair the tenant's, if it isn't yet. */
-  async #adopt(app: App): Promise<void> {
+  /**
+   * Makes the Service key of the announced pair the tenant's, if it isn't yet.
+   *
+   * @throws Refusal REGISTRY_UNAVAILABLE or ANSWER_INVALID while a rotation is under way whose outcome can't be learned
+   */
+  async adopt(app: App): Promise<void> {
     if (this.#unadopted(app) === undefined) return;
     const { locks, rotation, writes, keys, clock } = this.#tenancy;
     const tenant = tenantOf(app.appId);

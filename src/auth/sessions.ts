@@ -68,7 +68,11 @@ export class Sessions {
     this.#rotate = db.prepare<[Uint8Array, number, string]>(
       "UPDATE sessions SET token = ?, expires_at = ? WHERE session_id = ?",
     );
-    this.#end = db.prepare<[string, Uint8Array]>("DELETE FROM sessions WHERE app_id = ? AND family = ?");
+    this.#end = db
+      .prepare<[string, Uint8Array], string>(
+        "DELETE FROM sessions WHERE app_id = ? AND family = ? RETURNING session_id",
+      )
+      .pluck();
     this.#endAll = db.prepare<[string]>("DELETE FROM sessions WHERE app_id = ?");
     this.#forget = db.prepare<[number]>(
       "DELETE FROM sessions WHERE session_id IN (SELECT session_id FROM sessions WHERE expires_at <= ? LIMIT 100)",
@@ -105,10 +109,14 @@ export class Sessions {
     return issued;
   }
 
-  /** Ends the session that a refresh token, used or not, belongs to; does nothing if there is none. */
-  end(appId: string, refreshToken: string): void {
+  /**
+   * Ends the session that a refresh token, used or not, belongs to.
+   *
+   * @returns the session's ID; undefined if there is none
+   */
+  end(appId: string, refreshToken: string): string | undefined {
     const parts = parse(refreshToken);
-    if (parts !== undefined) this.#end.run(appId, sha256(parts.family));
+    return parts && this.#end.get(appId, sha256(parts.family));
   }
 
   /** Ends all sessions of an app. */

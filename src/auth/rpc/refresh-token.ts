@@ -3,6 +3,7 @@ import type { UserService } from "../../../gen/omi/auth/v1/auth_service_pb.ts";
 import { unixSeconds } from "../../core/clock.ts";
 import { Reason, Refusal } from "../../core/refusal.ts";
 import { type AuthCore, tenantOf } from "../core.ts";
+import { endSession } from "../end-session.ts";
 import type { IssuedRefreshToken, Session } from "../sessions.ts";
 
 /**
@@ -20,6 +21,7 @@ export function refreshToken(core: AuthCore): ServiceImpl<typeof UserService>["r
       return spend(core, appId, refreshToken);
     });
     if (grant === undefined || session === undefined) {
+      core.sessionHub.changed(appId);
       throw new Refusal(Reason.REFRESH_TOKEN_INVALID, "the refresh token is unknown, expired or was used before", {
         nextStep: "sign in again",
       });
@@ -29,14 +31,11 @@ export function refreshToken(core: AuthCore): ServiceImpl<typeof UserService>["r
 }
 
 /** What a token is good for is decided again here: it may have been used in the meantime. */
-function spend(
-  { sessions, clock }: AuthCore,
-  appId: string,
-  refreshToken: string,
-): (Session & IssuedRefreshToken) | undefined {
+function spend(core: AuthCore, appId: string, refreshToken: string): (Session & IssuedRefreshToken) | undefined {
+  const { sessions, clock } = core;
   const now = unixSeconds(clock);
   const presented = sessions.present(appId, refreshToken, now);
   if (presented.kind === "current") return { ...presented, ...sessions.rotate(presented, refreshToken, now) };
-  if (presented.kind === "used") sessions.end(appId, refreshToken);
+  if (presented.kind === "used") endSession(core, appId, refreshToken);
   return undefined;
 }

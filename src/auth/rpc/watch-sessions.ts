@@ -1,0 +1,119 @@
+import type { MessageInitShape } from "@bufbuild/protobuf";
+import type { ServiceImpl } from "@connectrpc/connect";
+import {
+  SessionHeadsSchema,
+  SessionRevokedSchema,
+  type SessionService,
+  type WatchSessionsResponseSchema,
+} from "../../../gen/omi/auth/v1/session_service_pb.ts";
+import type { Statement } from "../../../gen/omi/statement/v1/statement_pb.ts";
+import { unixSeconds } from "../../core/clock.ts";
+import { AUTH_SERVICE_ID } from "../../core/names.ts";
+import { Reason, Refusal } from "../../core/refusal.ts";
+import type { SigningKey } from "../../statement/crypto.ts";
+import { signStatement } from "../../statement/statement.ts";
+import type { ServiceCaller } from "../../tenancy/service-callers.ts";
+import { bearerToken } from "../../token/bearer.ts";
+import { audienceOf } from "../../token/claims.ts";
+import { type AuthCore, tenantOf } from "../core.ts";
+import type { SessionEvent } from "../session-events.ts";
+
+// Silence proves nothing, so heads are sent this often, in milliseconds, and for how long they may be relied on, in seconds.
+const HEADS_INTERVAL_MS = 5000;
+const HEADS_LIFE_SECONDS = 10;
+
+/** How many events a stream holds in memory at the most. */
+const BATCH_SIZE = 100;
+
+/** `SessionService.WatchSessions`. Who listens is checked again with every head: a stream may last longer than its token. */
+export function watchSessions(core: AuthCore): ServiceImpl<typeof SessionService>["watchSessions"] {
+  return async function* ({ appId, afterSequence }, { requestHeader, signal }) {
+    const token = bearerToken(requestHeader);
+    core.tenancy.tenants.active(tenantOf(appId));
+    const caller = await core.callers.authenticate(token, appId, () => [audienceOf(appId, AUTH_SERVICE_ID)]);
+    if (afterSequence > BigInt(core.sessionEvents.head(appId))) {
+      const metadata = { field: "after_sequence" };
+      throw new Refusal(Reason.CURSOR_INVALID, "after_sequence is ahead of the head", { metadata });
+    }
+    yield* stream(core, caller, Number(afterSequence), signal);
+  };
+}
+
+async function* stream(
+  core: AuthCore,
+  caller: ServiceCaller,
+  afterSequence: number,
+  signal: AbortSignal,
+): AsyncGenerator<MessageInitShape<typeof WatchSessionsResponseSchema>> {
+  const { sessionEvents, sessionHub, clock } = core;
+  const { appId } = caller;
+  let cursor = afterSequence;
+  const subscription = sessionHub.subscribe([appId]);
+  try {
+    let key = await keyOfRecord(core, appId);
+    yield { heads: signHeads(core, appId, sessionEvents.head(appId), key) };
+    let headsAt = clock.now() + HEADS_INTERVAL_MS;
+    while (!signal.aborted) {
+      const events = sessionEvents.after(appId, cursor, unixSeconds(clock), BATCH_SIZE);
+      const isAll = events.length < BATCH_SIZE;
+      // Read in the same moment: whoever has these events has all up to this head that still say something.
+      const head = isAll && clock.now() >= headsAt ? sessionEvents.head(appId) : undefined;
+      for (const event of events) {
+        yield { event: signEvent(core, appId, event, key) };
+        cursor = event.sequence;
+      }
+      if (head !== undefined) {
+        await core.callers.requireCurrent(caller);
+        key = await keyOfRecord(core, appId);
+        yield { heads: signHeads(core, appId, head, key) };
+        cursor = head;
+        headsAt = clock.now() + HEADS_INTERVAL_MS;
+      }
+      if (isAll) await subscription.wait(Math.max(headsAt - clock.now(), 0), signal);
+    }
+  } finally {
+    subscription.close();
+  }
+}
+
+/**
+ * The Service key of the record `auth`, which is what listeners verify with. It may have been announced since the tenant
+ * last heard of its developer.
+ */
+async function keyOfRecord({ tenancy, orders, views }: AuthCore, appId: string): Promise<SigningKey> {
+  const tenant = tenantOf(appId);
+  tenancy.tenants.active(tenant);
+  await orders.adopt(await views.app(appId));
+  const current = tenancy.keys.current(tenant);
+  if (current === undefined) throw new Error("an active tenant has no current key");
+  return current.key;
+}
+
+function signEvent({ tenancy }: AuthCore, appId: string, event: SessionEvent, key: SigningKey): Statement {
+  const { sequence, sessionId, endedAt, expiresAt } = event;
+  return signStatement(
+    SessionRevokedSchema,
+    {
+      header: { issuedAt: BigInt(endedAt), expiresAt: BigInt(expiresAt) },
+      origin: tenancy.provider.domain,
+      appId,
+      sessionId,
+      sequence: BigInt(sequence),
+    },
+    key,
+  );
+}
+
+function signHeads({ tenancy, clock }: AuthCore, appId: string, sequence: number, key: SigningKey): Statement {
+  const now = unixSeconds(clock);
+  return signStatement(
+    SessionHeadsSchema,
+    {
+      header: { issuedAt: BigInt(now), expiresAt: BigInt(now + HEADS_LIFE_SECONDS) },
+      origin: tenancy.provider.domain,
+      appId,
+      sequence: BigInt(sequence),
+    },
+    key,
+  );
+}
