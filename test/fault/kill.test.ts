@@ -84,10 +84,12 @@ async function killWhileDevelopersWork({ mesh, killer, developers, users, storie
     for (let round = 1; round <= settings.rounds; round++) {
       await killer.round();
       if (round % ROUNDS_A_LINE !== 0) continue;
-      const killed = Object.values(mesh.members).map(({ member, kills }) => `${member.name} ${kills}`);
+      const killed = Object.values(mesh.members).map(
+        ({ member, kills, stops }) => `${member.name} ${kills} + ${stops}`,
+      );
       const seconds = Math.round((Date.now() - begun) / 1000);
       console.log(
-        `${round}/${settings.rounds} rounds, ${seconds} s; kills: ${killed.join(", ")}; ${stories.length} apps done,` +
+        `${round}/${settings.rounds} rounds, ${seconds} s; killed + stopped: ${killed.join(", ")}; ${stories.length} apps done,` +
           ` ${calls.cut} calls cut`,
       );
     }

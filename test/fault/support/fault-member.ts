@@ -23,7 +23,9 @@ export class FaultMember {
   readonly #onUnexpected: (problem: string) => void;
   #life: Life | undefined;
   #retired = false;
+  /** How often the process was killed, and told to stop. */
   kills = 0;
+  stops = 0;
 
   /** @param onUnexpected is told when a process ends by itself, or doesn't come up */
   constructor(folder: string, member: MeshMember, onUnexpected: (problem: string) => void) {
@@ -91,6 +93,7 @@ export class FaultMember {
     const life = this.#life;
     if (life === undefined || !this.isUp) return 0;
     life.told = true;
+    this.stops++;
     await stopMember(life.running);
     return life.running.process.exitCode;
   }

@@ -67,10 +67,15 @@ export class FaultMesh {
   async stop(): Promise<void> {
     const { registry, ...others } = this.members;
     // What the providers are doing at that moment, they can still finish.
-    const codes = await Promise.all(Object.values(others).map((member) => member.stop()));
-    codes.push(await registry.stop());
-    if (codes.some((code) => code !== 0)) this.problems.push(`exit codes after SIGTERM: ${codes.join(", ")}`);
+    await Promise.all(Object.values(others).map((member) => this.stopOne(member)));
+    await this.stopOne(registry);
     this.check();
+  }
+
+  /** Tells a part to stop, and waits until it has. That it didn't end well is a problem. */
+  async stopOne(part: FaultMember): Promise<void> {
+    const code = await part.stop();
+    if (code !== 0) this.problems.push(`${part.member.name} ended with ${code ?? "a signal"} when it was told to stop`);
   }
 
   /** @throws if anything went wrong with the processes */

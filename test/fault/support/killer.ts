@@ -35,8 +35,8 @@ export class Killer {
   }
 
   /**
-   * One round: waits for the moment, kills one process, now and then several, and sees to it that they come back. Most rounds
-   * end when they serve again; the others leave the next kill to come while they start.
+   * One round: waits for the moment, kills one process, now and then several, and sees to it that they come back; some are told
+   * to stop instead. Most rounds end when they serve again; the others leave the next kill to come while they start.
    */
   async round(): Promise<void> {
     const chance = this.#chance;
@@ -77,8 +77,10 @@ export class Killer {
   #killAndRestart(victim: FaultMember, downMs: number): Promise<void> {
     // Down already, from a round before.
     if (!victim.isUp) return Promise.resolve();
+    const isGentle = victim.isServing && this.#chance.happens(0.15);
     const back = (async () => {
-      await victim.kill();
+      if (isGentle) await this.#mesh.stopOne(victim);
+      else await victim.kill();
       await milliseconds(downMs);
       victim.start();
       await victim.serving;

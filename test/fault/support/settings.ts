@@ -4,7 +4,7 @@ import { randomInt } from "node:crypto";
  * How many times the kill loop kills, unless `OMI_FAULT_ROUNDS` says otherwise: about four minutes on two cores, so that the
  * whole suite stays below six.
  */
-const DEFAULT_ROUNDS = 150;
+const DEFAULT_ROUNDS = 120;
 
 /** Settings of the suite, from the environment. */
 export const settings = {
