@@ -11,7 +11,7 @@ import { temporaryFolder } from "../support/files.ts";
 import { startRegistry } from "../support/registry.ts";
 import { carrierFrom, consumer, openEar } from "./support/listening.ts";
 import { LiveClock } from "./support/live-clock.ts";
-import { freePort, startNats, type TestNats } from "./support/nats-server.ts";
+import { freePort, natsEnvironment, startNats, type TestNats } from "./support/nats-server.ts";
 import { publisherTo, stream, untilPublished } from "./support/publishing.ts";
 
 // The configurations of the documentation, as they are but for addresses, paths and keys.
@@ -169,8 +169,10 @@ test("the line for servers that can sync always is known to them, and to no earl
   const folder = temporaryFolder();
   const changes = { "# sync_interval: always": "sync_interval: always" };
   const config = writeConfig({ folder, store: join(folder, "store"), port: 4222 }, users(), "single.conf", changes);
-  const [, minor] = /v2\.(\d+)\./.exec(execFileSync("nats-server", ["--version"], { encoding: "utf8" })) ?? [];
-  const check = () => execFileSync("nats-server", ["-t", "-c", config], { stdio: "pipe" });
+  const nats = (...args: string[]) =>
+    execFileSync("nats-server", args, { encoding: "utf8", env: natsEnvironment, stdio: "pipe" });
+  const [, minor] = /v2\.(\d+)\./.exec(nats("--version")) ?? [];
+  const check = () => nats("-t", "-c", config);
   if (Number(minor) >= 10) check();
   else expect(check).toThrow();
 });

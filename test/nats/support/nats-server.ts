@@ -26,6 +26,9 @@ export interface NatsOptions {
   configure?: (at: { folder: string; store: string; port: number }) => string;
 }
 
+/** Debian keeps `nats-server` where only the PATH of root looks. */
+export const natsEnvironment = { ...process.env, PATH: `${process.env.PATH}:/usr/sbin` };
+
 /**
  * Starts a server that ends with the test.
  *
@@ -65,7 +68,7 @@ export async function startNats({ port, configure }: NatsOptions = {}): Promise<
 }
 
 async function spawnServer(args: readonly string[], port: number): Promise<ChildProcess> {
-  const server = spawn("nats-server", args, { stdio: ["ignore", "ignore", "pipe"] });
+  const server = spawn("nats-server", args, { stdio: ["ignore", "ignore", "pipe"], env: natsEnvironment });
   let output = "";
   server.stderr?.on("data", (text: Buffer) => {
     output = (output + text.toString()).slice(-4000);
