@@ -57,6 +57,6 @@ await serveLines(
     h2: `https://127.0.0.1:${port(h2)}`,
     h1: `http://127.0.0.1:${port(h1)}`,
   },
-  () => ({}),
+  () => process.cpuUsage(),
   () => process.exit(),
 );

@@ -52,7 +52,7 @@ const server = createServer({
 await server.listen();
 await serveLines(
   { url: server.address.url },
-  () => ({}),
+  () => process.cpuUsage(),
   async () => {
     await server.close(0);
     await registry.close();

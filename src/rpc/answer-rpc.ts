@@ -13,7 +13,7 @@ import { isCacheable, isKnown, NO_STORE } from "./ready-answers.ts";
 
 /** Has connect answer a request, within the server's deadline if the RPC is unary. */
 export function answerRpc(handler: UniversalHandler, exchange: Exchange, maxDeadlineMs: number): void {
-  const { request, response, call, arriving, received } = exchange;
+  const { request, response, call, arriving, received, elapsedMs } = exchange;
   const leave = () => {
     call.gone = true;
   };
@@ -29,7 +29,7 @@ export function answerRpc(handler: UniversalHandler, exchange: Exchange, maxDead
   universal.signal.addEventListener("abort", leave, { once: true });
   const { methodKind, idempotency } = handler.method;
   call.readOnly = idempotency === Idempotency.NO_SIDE_EFFECTS;
-  if (methodKind === "unary") boundDeadline(universal.header, maxDeadlineMs, received?.elapsedMs);
+  if (methodKind === "unary") boundDeadline(universal.header, maxDeadlineMs, elapsedMs);
   // Caches would have to keep a compressed form beside the plain one, and signed answers hardly get smaller.
   if (request.method === "GET" && isCacheable(handler.method)) universal.header.delete("accept-encoding");
   const oneMessage = methodKind === "unary" || methodKind === "server_streaming";

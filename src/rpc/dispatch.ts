@@ -59,7 +59,8 @@ export function createDispatch(options: DispatchOptions): Dispatch {
 
     // Bounds the time that a request takes to arrive, except for the messages of a client's stream.
     const arriving = new AbortController();
-    const cancel = clock.setTimer(limits.maxDeadlineMs - (received?.elapsedMs ?? 0), () =>
+    const elapsedMs = received === undefined ? 0 : clock.now() - received.startMs;
+    const cancel = clock.setTimer(limits.maxDeadlineMs - elapsedMs, () =>
       arriving.abort(new ConnectError("the request took too long", Code.DeadlineExceeded)),
     );
     response.once("close", () => {
@@ -68,7 +69,7 @@ export function createDispatch(options: DispatchOptions): Dispatch {
     });
     discardBodyAfter(response, request);
 
-    const exchange = { request, response, call, received, arriving: arriving.signal };
+    const exchange = { request, response, call, received, elapsedMs, arriving: arriving.signal };
     call.refuseWith = refusalOfArrival(request, options);
     const route = findRoute(httpRoutes, request.method, call.method);
     if (route !== undefined) return answerRoute(route, exchange, limits.maxMessageBytes);

@@ -9,6 +9,8 @@ export type Exchange = {
   readonly call: Call;
   /** What was read of the request's body before. */
   readonly received: Received | undefined;
+  /** Milliseconds since the request's head came. */
+  readonly elapsedMs: number;
   /** Aborted when the request takes too long to arrive, or when the exchange is over. */
   readonly arriving: AbortSignal;
 };

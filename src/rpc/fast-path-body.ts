@@ -6,12 +6,12 @@ export type Received = {
   readonly bytes: Buffer;
   /** Where the rest is to be read from; undefined if this is all. */
   readonly rest: Readable | undefined;
-  /** Milliseconds since the request's head came. */
-  readonly elapsedMs: number;
+  /** When the request's head came, in milliseconds since 1970. */
+  readonly startMs: number;
 };
 
-/** Of a request without a body. */
-export const NO_BODY: Received = { bytes: Buffer.alloc(0), rest: undefined, elapsedMs: 0 };
+/** What there is of a body before it comes. */
+export const NO_BYTES: Buffer = Buffer.alloc(0);
 
 /**
  * Reads a small body. Calls `done` with all of it, or with what there is when it turns out to be large or slow; never if
@@ -41,16 +41,17 @@ export function createBodyReader(clock: Clock, maxBytes: number, patienceMs: num
   };
 
   return (source, deadlineMs, done) => {
-    const start = clock.now();
-    let { bytes } = NO_BODY;
+    const startMs = clock.now();
+    let bytes = NO_BYTES;
     let open = true;
     let cancel: (() => void) | undefined;
     const finish = (rest: Readable | undefined) => {
       open = false;
       cancel?.();
-      done({ bytes, rest, elapsedMs: clock.now() - start });
+      done({ bytes, rest, startMs });
     };
     const handOn = () => {
+      if (source.destroyed) return;
       source.off("data", take);
       source.pause();
       finish(source);
@@ -60,13 +61,11 @@ export function createBodyReader(clock: Clock, maxBytes: number, patienceMs: num
       if (bytes.length > maxBytes && open) handOn();
     };
     source.on("data", take);
-    source.once("end", () => open && finish(undefined));
-    source.once("close", () => {
-      open = false;
-      cancel?.();
+    source.on("end", () => {
+      if (open) finish(undefined);
     });
     afterThisTurn(() => {
-      if (open) cancel = clock.setTimer(Math.min(patienceMs, deadlineMs), handOn);
+      if (open && !source.destroyed) cancel = clock.setTimer(Math.min(patienceMs, deadlineMs), handOn);
     });
   };
 }

@@ -1,7 +1,6 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { FastPath } from "./fast-path.ts";
-import { NO_BODY, type Received } from "./fast-path-body.ts";
-import type { RequestHead } from "./fast-path-request.ts";
+import { NO_BYTES, type Received } from "./fast-path-body.ts";
 
 /**
  * Answers a request over HTTP/1.1 on the fast path, or has `slow` do it.
@@ -14,27 +13,24 @@ export function answerFastHttp1(
   response: ServerResponse,
   slow: (received?: Received) => void,
 ): void {
-  const head: RequestHead = {
-    method: incoming.method ?? "",
-    url: incoming.url ?? "",
-    authority: incoming.headers.host ?? "",
-    headers: incoming.headers,
-    rawHeaders: incoming.rawHeaders,
-  };
-  const request = fast.read(head);
+  const { method, url, headers, rawHeaders } = incoming;
+  const request = fast.read(method, url, headers.host, headers, rawHeaders);
   if (request === undefined || request.kind === "grpc") {
     slow();
     return;
   }
 
   const answer = (received: Received) => {
-    const reply = fast.reply(request, head, received);
+    const reply = fast.reply(request, received);
     if (reply === undefined) return slow(received);
     response.writeHead(reply.status, reply.headers).end(reply.body);
-    fast.log(request, "1.1", incoming.socket.remoteAddress, reply, received, (done) =>
-      response.once("close", () => done(!response.writableFinished)),
+    const { log } = fast;
+    if (log === undefined) return;
+    const { remoteAddress } = incoming.socket;
+    response.once("close", () =>
+      log({ request, received, reply, http: "1.1", remoteAddress }, !response.writableFinished),
     );
   };
-  if (request.kind === "get") answer(NO_BODY);
+  if (request.kind === "get") answer({ bytes: NO_BYTES, rest: undefined, startMs: fast.now() });
   else fast.readBody(incoming, request.timeoutMs, answer);
 }

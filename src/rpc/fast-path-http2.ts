@@ -1,7 +1,6 @@
 import { constants, type IncomingHttpHeaders, type ServerHttp2Stream } from "node:http2";
 import type { FastPath, FastReply } from "./fast-path.ts";
-import { NO_BODY, type Received } from "./fast-path-body.ts";
-import type { FastRequest, RequestHead } from "./fast-path-request.ts";
+import { NO_BYTES, type Received } from "./fast-path-body.ts";
 
 const GRPC_OK = { "grpc-status": "0" };
 
@@ -18,14 +17,7 @@ export function answerFastHttp2(
   rawHeaders: readonly string[],
   slow: (received?: Received) => void,
 ): void {
-  const head: RequestHead = {
-    method: headers[":method"] ?? "",
-    url: headers[":path"] ?? "",
-    authority: headers[":authority"] ?? "",
-    headers,
-    rawHeaders,
-  };
-  const request = fast.read(head);
+  const request = fast.read(headers[":method"], headers[":path"], headers[":authority"], headers, rawHeaders);
   const bodyless = (flags & constants.NGHTTP2_FLAG_END_STREAM) !== 0;
   if (request === undefined || (request.kind === "get" && !bodyless)) {
     slow();
@@ -34,23 +26,28 @@ export function answerFastHttp2(
 
   const answer = (received: Received) => {
     if (stream.destroyed) return; // writing to a caller who is gone throws
-    const reply = fast.reply(request, head, received);
+    const reply = fast.reply(request, received);
     if (reply === undefined) return slow(received);
-    write(stream, request, reply);
-    fast.log(request, "2.0", stream.session?.socket.remoteAddress, reply, received, (done) =>
-      stream.once("close", () => done(stream.rstCode !== 0)),
-    );
+    write(stream, request.kind === "grpc", reply);
+    const { log } = fast;
+    if (log === undefined) return;
+    const remoteAddress = stream.session?.socket.remoteAddress;
+    stream.once("close", () => log({ request, received, reply, http: "2.0", remoteAddress }, stream.rstCode !== 0));
   };
   stream.on("error", ignore); // a reset by the peer
-  if (request.kind === "get") answer(NO_BODY);
+  if (request.kind === "get") answer({ bytes: NO_BYTES, rest: undefined, startMs: fast.now() });
   else fast.readBody(stream, request.timeoutMs, answer);
 }
 
-function write(stream: ServerHttp2Stream, { kind }: FastRequest, { status, headers, body }: FastReply): void {
-  const grpc = kind === "grpc";
-  if (grpc) stream.once("wantTrailers", () => stream.sendTrailers(GRPC_OK));
-  stream.respond({ ":status": status, ...headers }, { waitForTrailers: grpc, endStream: body === undefined });
+function write(stream: ServerHttp2Stream, grpc: boolean, { status, headers, body }: FastReply): void {
+  headers[":status"] = status;
+  if (grpc) stream.on("wantTrailers", sendStatus);
+  stream.respond(headers, { waitForTrailers: grpc, endStream: body === undefined });
   if (body !== undefined) stream.end(body);
+}
+
+function sendStatus(this: ServerHttp2Stream): void {
+  this.sendTrailers(GRPC_OK);
 }
 
 function ignore(): void {}

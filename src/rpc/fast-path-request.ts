@@ -5,17 +5,6 @@ import { timeoutHeader, timeoutOf } from "./deadline.ts";
 import type { Limits } from "./limits.ts";
 import { FRAME_PREFIX_BYTES } from "./ready-answers.ts";
 
-/** The head of a request. */
-export type RequestHead = {
-  readonly method: string;
-  /** Path and query. */
-  readonly url: string;
-  readonly authority: string;
-  readonly headers: IncomingHttpHeaders;
-  /** Names and values in turn. */
-  readonly rawHeaders: readonly string[];
-};
-
 /** A request whose head has nothing that only connect can answer. */
 export type FastRequest = {
   readonly method: DescMethodUnary;
@@ -28,19 +17,35 @@ export type FastRequest = {
   readonly compressible: boolean;
   /** The caller's deadline in milliseconds; Infinity if there is none. */
   readonly timeoutMs: number;
+  readonly headers: IncomingHttpHeaders;
 };
+
+/**
+ * Tells whether a request may take the fast path, by its head alone.
+ *
+ * @param url - path and query
+ * @param rawHeaders - names and values in turn
+ */
+export type HeadReader = (
+  verb: string | undefined,
+  url: string | undefined,
+  authority: string | undefined,
+  headers: IncomingHttpHeaders,
+  rawHeaders: readonly string[],
+) => FastRequest | undefined;
 
 const GRPC_TYPES: ReadonlySet<unknown> = new Set(["application/grpc", "application/grpc+proto"]);
 const CONNECT_TYPE = "application/proto";
 
-/** Makes the function that tells whether a request may take the fast path, by its head alone. */
+/** Makes a {@link HeadReader} for some methods, by their paths. */
 export function createHeadReader(
   methods: ReadonlyMap<string, DescMethodUnary>,
   limits: Pick<Limits, "maxHeaderBytes">,
-): (head: RequestHead) => FastRequest | undefined {
+): HeadReader {
   const isAuthority = createAuthorityCheck();
 
-  return ({ method: verb, url, authority, headers, rawHeaders }) => {
+  return (verb, url, authority, headers, rawHeaders) => {
+    if (url === undefined || authority === undefined) return;
     const question = url.indexOf("?");
     const get = verb === "GET";
     if (get ? question < 0 : verb !== "POST" || question >= 0) return;
@@ -67,6 +72,7 @@ export function createHeadReader(
       message,
       compressible: !get && acceptsGzip(headers[grpc ? "grpc-accept-encoding" : "accept-encoding"]),
       timeoutMs,
+      headers,
     };
   };
 }

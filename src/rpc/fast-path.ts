@@ -4,7 +4,7 @@ import { logCall } from "./access-log.ts";
 import { peerOf } from "./context.ts";
 import { type CorsOptions, corsHeaders } from "./cors.ts";
 import { type BodyReader, createBodyReader, type Received } from "./fast-path-body.ts";
-import { createHeadReader, type FastRequest, messageOfFrame, type RequestHead } from "./fast-path-request.ts";
+import { createHeadReader, type FastRequest, type HeadReader, messageOfFrame } from "./fast-path-request.ts";
 import { COMPRESS_MIN_BYTES, type Handlers } from "./handlers.ts";
 import type { Limits } from "./limits.ts";
 import { cachingHeaders, FRAME_PREFIX_BYTES, isKnown, type ReadyAnswer, type ReadyAnswers } from "./ready-answers.ts";
@@ -13,7 +13,8 @@ import type { RequestIds } from "./request-id.ts";
 /** An answer that leaves on the fast path. */
 export type FastReply = {
   readonly status: number;
-  readonly headers: Readonly<Record<string, string>>;
+  /** Of this answer alone: may be changed. */
+  readonly headers: Record<string, string | number>;
   readonly body: Uint8Array | undefined;
 };
 
@@ -24,24 +25,24 @@ export type FastReply = {
  */
 export type FastPath = {
   /** The request, if its head allows this way. */
-  read(head: RequestHead): FastRequest | undefined;
+  readonly read: HeadReader;
   /** Reads the body of such a request. */
   readonly readBody: BodyReader;
+  /** Milliseconds since 1970. */
+  now(): number;
   /** The answer; undefined if connect has to give it. */
-  reply(request: FastRequest, head: RequestHead, received: Received): FastReply | undefined;
-  /**
-   * Has the access log tell of an answer that was given.
-   *
-   * @param whenDone - calls back at the end of the exchange, with true if it was cut
-   */
-  log(
-    request: FastRequest,
-    http: "1.1" | "2.0",
-    peer: string | undefined,
-    reply: FastReply,
-    received: Received,
-    whenDone: (done: (cut: boolean) => void) => void,
-  ): void;
+  reply(request: FastRequest, received: Received): FastReply | undefined;
+  /** Has the access log tell of an answer that was given, when the exchange is over; undefined if nobody wants to know. */
+  readonly log: ((answered: FastAnswered, cut: boolean) => void) | undefined;
+};
+
+/** What the access log needs to know of an answer. */
+export type FastAnswered = {
+  readonly request: FastRequest;
+  readonly received: Received;
+  readonly reply: FastReply;
+  readonly http: "1.1" | "2.0";
+  readonly remoteAddress: string | undefined;
 };
 
 type FastPathOptions = {
@@ -67,54 +68,51 @@ export function createFastPath(options: FastPathOptions): FastPath {
   const read = createHeadReader(options.methods, limits);
   const maxBodyBytes = Math.min(MAX_BODY_BYTES, limits.maxMessageBytes);
 
-  return {
-    read: (head) => (stopping() ? undefined : read(head)),
-    readBody: createBodyReader(clock, maxBodyBytes, PATIENCE_MS),
+  const log = ({ request, received, reply, http, remoteAddress }: FastAnswered, cut: boolean) =>
+    logCall(logger.child({ requestId: reply.headers["x-request-id"] }), true, {
+      method: request.path,
+      protocol: request.kind === "grpc" ? "grpc" : "connect",
+      http,
+      peer: peerOf(remoteAddress),
+      status: reply.status,
+      outcome: cut ? "cut" : "ok",
+      ms: clock.now() - received.startMs,
+    });
 
-    reply(request, head, { bytes, rest }) {
+  return {
+    read: (...head) => (stopping() ? undefined : read(...head)),
+    readBody: createBodyReader(clock, maxBodyBytes, PATIENCE_MS),
+    now: () => clock.now(),
+    log: logger.isLevelEnabled("debug") ? log : undefined,
+
+    reply({ method, kind, message: asked, compressible, headers: given }, { bytes, rest }) {
       if (rest !== undefined) return;
-      const message = request.kind === "grpc" ? messageOfFrame(bytes) : (request.message ?? bytes);
+      const message = kind === "grpc" ? messageOfFrame(bytes) : (asked ?? bytes);
       if (message === undefined || message.length > limits.maxMessageBytes) return;
       let answer: ReadyAnswer;
       try {
-        answer = answers.answer(request.method, message);
+        answer = answers.answer(method, message);
       } catch {
         return; // connect asks again, and tells the caller and the log what is wrong
       }
-      const length = answer.frame.length - FRAME_PREFIX_BYTES;
-      if (request.compressible && length >= COMPRESS_MIN_BYTES) return;
+      const { frame, reuse } = answer;
+      const length = frame.length - FRAME_PREFIX_BYTES;
+      if (compressible && length >= COMPRESS_MIN_BYTES) return;
 
-      const headers: Record<string, string> = { "x-request-id": requestId(head.headers["x-request-id"]) };
-      if (cors !== undefined) Object.assign(headers, corsHeaders(cors, head.headers.origin, false));
-      if (request.kind === "grpc") {
+      const headers: FastReply["headers"] = { "x-request-id": requestId(given["x-request-id"]) };
+      if (cors !== undefined) Object.assign(headers, corsHeaders(cors, given.origin, false));
+      if (kind === "grpc") {
         headers["content-type"] = "application/grpc+proto";
-        if (request.compressible) headers["grpc-encoding"] = "gzip";
-        return { status: 200, headers, body: answer.frame };
+        if (compressible) headers["grpc-encoding"] = "gzip";
+        return { status: 200, headers, body: frame };
       }
-      if (request.kind === "get") {
+      if (kind === "get") {
         Object.assign(headers, cachingHeaders(answer, answers.now()));
-        if (isKnown(answer.reuse?.etag, head.headers["if-none-match"]))
-          return { status: 304, headers, body: undefined };
+        if (isKnown(reuse?.etag, given["if-none-match"])) return { status: 304, headers, body: undefined };
       }
       headers["content-type"] = "application/proto";
-      headers["content-length"] = `${length}`;
-      return { status: 200, headers, body: answer.frame.subarray(FRAME_PREFIX_BYTES) };
-    },
-
-    log(request, http, peer, reply, { elapsedMs }, whenDone) {
-      if (!logger.isLevelEnabled("debug")) return;
-      const start = clock.now() - elapsedMs;
-      whenDone((cut) => {
-        logCall(logger.child({ requestId: reply.headers["x-request-id"] }), true, {
-          method: request.path,
-          protocol: request.kind === "grpc" ? "grpc" : "connect",
-          http,
-          peer: peerOf(peer),
-          status: reply.status,
-          outcome: cut ? "cut" : "ok",
-          ms: clock.now() - start,
-        });
-      });
+      headers["content-length"] = length;
+      return { status: 200, headers, body: frame.subarray(FRAME_PREFIX_BYTES) };
     },
   };
 }

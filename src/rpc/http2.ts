@@ -15,6 +15,7 @@ export type Http2 = {
 
 /** Creates an HTTP/2 server that never listens. */
 export function createHttp2(dispatch: Dispatch, limits: Limits): Http2 {
+  // How many calls are open, but for those on the fast path, which are over before a connection can be called idle.
   const sessions = new Map<http2.Http2Session, { streams: number }>();
   const server = http2.createServer({
     settings: { enablePush: false, maxConcurrentStreams: limits.maxStreamsPerConnection },
@@ -32,12 +33,12 @@ export function createHttp2(dispatch: Dispatch, limits: Limits): Http2 {
 
   // The only stream listener, and no request listener: with both, a stream would be answered twice.
   server.on("stream", (stream, headers, flags, rawHeaders) => {
-    const open = stream.session && sessions.get(stream.session);
-    if (open !== undefined) {
-      open.streams++;
-      stream.once("close", () => open.streams--);
-    }
     const slow = (received?: Received) => {
+      const open = stream.session && sessions.get(stream.session);
+      if (open !== undefined) {
+        open.streams++;
+        stream.once("close", () => open.streams--);
+      }
       const request = new http2.Http2ServerRequest(stream, headers, {}, rawHeaders);
       dispatch.answer(request, new http2.Http2ServerResponse(stream), received);
     };

@@ -5,7 +5,7 @@ import type { Random } from "../core/random.ts";
 const SANE = /^[A-Za-z0-9._-]{1,64}$/;
 
 const ID_BYTES = 16;
-const IDS_PER_DRAW = 64;
+const IDS_PER_DRAW = 256;
 
 /** Gives a call its ID, from its `x-request-id` header. */
 export type RequestIds = (header: string | string[] | undefined) => string;
