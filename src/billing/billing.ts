@@ -59,7 +59,7 @@ export type BillingOptions = {
   readonly random: Random;
   readonly logger: Logger;
   /** How old the latest signed head of an app may be, in seconds; 10 if left out. */
-  readonly maxAgeSeconds?: number;
+  readonly maxHeadAgeSeconds?: number;
   /** See `billingFailpoints`. */
   readonly failpoint?: Failpoint;
 };
@@ -100,7 +100,7 @@ export function createBilling(options: BillingOptions): Billing {
     random,
     logger,
     failpoint,
-    ...(options.maxAgeSeconds !== undefined && { maxAgeSeconds: options.maxAgeSeconds }),
+    ...(options.maxHeadAgeSeconds !== undefined && { maxAgeSeconds: options.maxHeadAgeSeconds }),
     apply: (event) => applyEvent(accounts, event),
   });
   views.follow(subscriber);

@@ -2,6 +2,7 @@ import { Command } from "commander";
 import { addApp } from "./commands/app.ts";
 import { addAuth } from "./commands/auth.ts";
 import { addBackbone } from "./commands/backbone.ts";
+import { addBill } from "./commands/bill.ts";
 import { addInspect } from "./commands/inspect.ts";
 import { addKeygen } from "./commands/keygen.ts";
 import { addKeyCommands } from "./commands/keys.ts";
@@ -38,6 +39,7 @@ export function createProgram(deps: CliDeps): Command {
   addAuth(program, deps);
   addService(program, deps);
   addKeyCommands(program, deps);
+  addBill(program, deps);
   addResolve(program, deps);
   addWatch(program, deps);
   addStatus(program, deps);

@@ -3,13 +3,14 @@ import { createClient, type Interceptor } from "@connectrpc/connect";
 import { DataHandling, TerminationReceiptSchema, TerminationStatus } from "../../gen/omi/agent/v1/agent_pb.ts";
 import { ProvisionAuthSchema } from "../../gen/omi/auth/v1/auth_pb.ts";
 import { AuthProviderService, UserService } from "../../gen/omi/auth/v1/auth_service_pb.ts";
+import { AccountStatus, type Bill } from "../../gen/omi/billing/v1/billing_service_pb.ts";
 import { OperationalRole } from "../../gen/omi/registry/v1/app_pb.ts";
 import { type Service, ServiceStatus, UnbindSchema } from "../../gen/omi/registry/v1/service_pb.ts";
 import { ArticleService } from "../../gen/omi/sample/article/v1/article_service_pb.ts";
 import { StatementSchema } from "../../gen/omi/statement/v1/statement_pb.ts";
 import { systemClock } from "../core/clock.ts";
 import { systemRandom } from "../core/random.ts";
-import { Reason } from "../core/refusal.ts";
+import { isRefusal, Reason } from "../core/refusal.ts";
 import { createDeveloper, type Developer } from "../developer/developer.ts";
 import type { Connections } from "../directory/connections.ts";
 import { meshDomains } from "../operator/mesh.ts";
@@ -33,7 +34,7 @@ interface Stage extends Cast {
   appId: string;
 }
 
-const { registry, auth, articles, journal } = meshDomains;
+const { registry, auth, articles, journal, billing } = meshDomains;
 const password = "correct horse battery staple";
 
 /** Plays the four workflows, and what must be refused on the way. */
@@ -60,7 +61,7 @@ export async function playScenario(cast: Cast): Promise<void> {
 
 async function nameKeys({ connections, narrator }: Cast, master: SigningKey): Promise<void> {
   narrator.name(master.keyId, "her Master key");
-  for (const domain of [registry, auth, articles, journal]) {
+  for (const domain of [registry, auth, articles, journal, billing]) {
     const { keys } = await connections.directory.lookup(domain);
     const role = domain === registry ? "Registry key" : "Provider key";
     for (const { publicKey } of keys) narrator.name(keyIdOf(publicKey), `the ${role} of ${domain}`);
@@ -81,9 +82,15 @@ async function registerApp({ narrator, connections }: Cast, developer: Developer
     displayName: "Business App",
   });
   narrator.expect(`the app is ${app.appId}`, app.appId.startsWith("test.omi-registry.alice.business_app."));
-  const services = [{ role: OperationalRole.LOGGING, name: "logs", url: `http://${journal}/otlp` }];
+  const services = [
+    { role: OperationalRole.BILLING, name: "bills", url: `http://${billing}` },
+    { role: OperationalRole.LOGGING, name: "logs", url: `http://${journal}/otlp` },
+  ];
   const configured = await developer.updateBackbone({ appId: app.appId, services });
-  narrator.expect("the backbone is set, config epoch 1", configured.context?.configEpoch === 1n);
+  narrator.expect(
+    `the backbone is set, with ${billing} for the bills: config epoch 1`,
+    configured.context?.configEpoch === 1n,
+  );
   return app.appId;
 }
 
@@ -185,11 +192,21 @@ async function serveUsers(stage: Stage): Promise<void> {
   await bob.createArticle({ title: "Trust without handing over control", body: "…" });
   const { articles: list } = await bob.listArticles({});
   narrator.expect(`bob's article is stored: "${list[0]?.title}"`, list.length === 1);
+  const bill = await billWhen(stage, "cms-article-77", ({ reports }) => reports > 0n);
+  narrator.expect(`the bill of cms-article-77 at ${billing}: ${totalOf(bill)} article stored`, totalOf(bill) === 1n);
   const nobody = articleClient(connections, (await recordOf(connections, appId, "cms-article-77")).endpointUrl, "");
   await narrator.refused("a call without a token", Reason.TOKEN_MISSING, () => nobody.listArticles({}));
   const misled = await asUser(stage, "journal", "cms-article-77");
   await narrator.refused("the token for cms-article-77 at journal", Reason.TENANT_UNKNOWN, () =>
     misled.listArticles({}),
+  );
+  const { tokens } = await users.signIn({ appId, userName: "bob", password, serviceId: "cms-article-77" });
+  const { endpointUrl } = await recordOf(connections, appId, "cms-article-77");
+  const session = articleClient(connections, endpointUrl, tokens?.accessToken ?? "");
+  await session.listArticles({});
+  await users.signOut({ appId, refreshToken: tokens?.refreshToken ?? "" });
+  await narrator.refused("bob's call after he signed out, though his token has not expired", Reason.TOKEN_REVOKED, () =>
+    untilRefused(() => session.listArticles({})),
   );
 }
 
@@ -257,6 +274,8 @@ async function decommission(stage: Stage): Promise<void> {
     "the registry keeps a tombstone without keys",
     ended.service.status === ServiceStatus.REVOKED && ended.service.keys.length === 0,
   );
+  const bill = await billWhen(stage, "cms-article-77", ({ status }) => status === AccountStatus.CLOSED);
+  narrator.expect(`its account is closed, the final bill: ${totalOf(bill)} article`, totalOf(bill) === 1n);
   await narrator.refused("bob's call at the purged service", Reason.TENANT_UNKNOWN, () =>
     untilRefused(() => bob.listArticles({})),
   );
@@ -311,6 +330,24 @@ async function recordOf({ registries }: Connections, appId: string, serviceId: s
 
 async function keysOf(connections: Connections, appId: string, serviceId: string): Promise<string[]> {
   return (await recordOf(connections, appId, serviceId)).keys.map((key) => key.keyId);
+}
+
+/** The bill of a service once it is as expected: usage and the news of an unbinding are on their way for a moment. */
+async function billWhen({ connections, master, appId }: Stage, serviceId: string, isExpected: (bill: Bill) => boolean) {
+  const reader = createDeveloper({ masterKey: master, connections, clock: systemClock, random: systemRandom });
+  for (let tries = 0; tries < 50; tries++) {
+    const bill = await reader.readBill({ appId, serviceId }).catch((error: unknown) => {
+      if (!isRefusal(error, Reason.ACCOUNT_UNKNOWN)) throw error;
+      return undefined;
+    });
+    if (bill !== undefined && isExpected(bill)) return bill;
+    await seconds(0.1);
+  }
+  throw new Error(`no such bill of ${serviceId} within seconds`);
+}
+
+function totalOf({ totals }: Bill): bigint {
+  return totals.find(({ meter }) => meter === "articles_stored")?.amount ?? 0n;
 }
 
 /** Services may go by what they knew a moment ago, so a refusal may take that long. Throws the refusal when it comes. */

@@ -1,8 +1,10 @@
+import type { Bill } from "../../gen/omi/billing/v1/billing_service_pb.ts";
 import type { App } from "../../gen/omi/registry/v1/app_pb.ts";
 import type { Namespace } from "../../gen/omi/registry/v1/namespace_pb.ts";
 import type { Service } from "../../gen/omi/registry/v1/service_pb.ts";
 import { type AppOrder, type BackboneOrder, registerApp, updateBackbone } from "./apps.ts";
 import { type AuthOrder, provisionAuth } from "./auth-provider.ts";
+import { type BillOrder, readBill } from "./bills.ts";
 import type { DeveloperCore } from "./core.ts";
 import { activateNamespace, claimNamespace, type NamespaceOrder } from "./namespaces.ts";
 import { masterReset, type RotationOrder, rotateServiceKey, suspendService } from "./service-keys.ts";
@@ -41,6 +43,8 @@ export interface Developer {
   provisionService(order: ServiceOrder): Promise<Service>;
   /** See {@link terminateService}. */
   terminateService(order: TerminationOrder): Promise<Termination>;
+  /** See {@link readBill}. */
+  readBill(order: BillOrder): Promise<Bill>;
   /** See {@link unbindService}. */
   unbindService(service: ServiceRef): Promise<Service>;
   /** See {@link rotateServiceKey}. */
@@ -62,6 +66,7 @@ export function createDeveloper(options: DeveloperOptions): Developer {
     provisionAuth: (order) => provisionAuth(core, order),
     provisionService: (order) => provisionService(core, order),
     terminateService: (order) => terminateService(core, order),
+    readBill: (order) => readBill(core, order),
     unbindService: (service) => unbindService(core, service),
     rotate: (order) => rotateServiceKey(core, order),
     suspend: (service) => suspendService(core, service),

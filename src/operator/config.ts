@@ -79,6 +79,8 @@ const cmsArticleSchema = z.strictObject({
   rotation: z.strictObject({ everySeconds: z.number().int().min(60) }).optional(),
 });
 
+const billingSchema = z.strictObject({ ...providerSettings, databaseFile: path });
+
 /** The configuration of one process, which runs one part. Paths are relative to the file's folder. */
 export const processConfigSchema = z
   .strictObject({
@@ -95,12 +97,14 @@ export const processConfigSchema = z
     pinFile: path.optional(),
     registry: registrySchema.optional(),
     authProvider: authProviderSchema.optional(),
+    billing: billingSchema.optional(),
     cmsArticle: cmsArticleSchema.optional(),
   })
   .superRefine((config, context) => {
-    const parts = [config.registry, config.authProvider, config.cmsArticle].filter((part) => part !== undefined);
+    const { registry, authProvider, billing, cmsArticle } = config;
+    const parts = [registry, authProvider, billing, cmsArticle].filter((part) => part !== undefined);
     if (parts.length !== 1) {
-      context.addIssue({ code: "custom", message: "exactly one of registry, authProvider and cmsArticle" });
+      context.addIssue({ code: "custom", message: "exactly one of registry, authProvider, billing and cmsArticle" });
     }
     if (config.events !== undefined && config.events.nats.tls === undefined && !config.mesh.development) {
       context.addIssue({

@@ -33,6 +33,7 @@ export const meshDomains = {
   auth: "auth.test",
   articles: "article.cms.test",
   journal: "journal.test",
+  billing: "billing.test",
 } as const;
 
 const plan = [
@@ -40,6 +41,7 @@ const plan = [
   { name: "auth-provider", domain: meshDomains.auth, party: Party.AUTH_PROVIDER },
   { name: "cms-article", domain: meshDomains.articles, party: Party.SERVICE_PROVIDER },
   { name: "journal", domain: meshDomains.journal, party: Party.SERVICE_PROVIDER },
+  { name: "billing", domain: meshDomains.billing, party: Party.BILLING_PROVIDER },
 ] as const;
 
 /** How many ports a mesh needs. */
@@ -113,6 +115,8 @@ function processConfig(
       return { ...common, registry: { domain, databaseFile: "registry.db", keys: [{ file: "key.json" }] } };
     case Party.AUTH_PROVIDER:
       return { ...common, authProvider: { ...provider, databaseFile: "auth.db", signUp: "open" } };
+    case Party.BILLING_PROVIDER:
+      return { ...common, billing: { ...provider, databaseFile: "billing.db" } };
     default:
       return {
         ...common,

@@ -4,6 +4,7 @@ import type { Logger } from "pino";
 import { DirectoryEntrySchema, Party } from "../../gen/omi/directory/v1/directory_pb.ts";
 import { KeyRole } from "../../gen/omi/key/v1/key_pb.ts";
 import { createAuthProvider } from "../auth/auth-provider.ts";
+import { createBilling } from "../billing/billing.ts";
 import { systemClock } from "../core/clock.ts";
 import { besideConfig } from "../core/config.ts";
 import { isAtOrBelow } from "../core/domain.ts";
@@ -24,7 +25,7 @@ import { carrierOf, publisherOf } from "./events.ts";
 
 /** A part of the mesh, ready to be mounted on a server. */
 export interface Part {
-  /** Its name in logs: `registry`, `auth-provider`, `cms-article`. */
+  /** Its name in logs: `registry`, `auth-provider`, `billing`, `cms-article`. */
   readonly name: string;
   routes(router: ConnectRouter): void;
   readonly httpRoutes: readonly HttpRoute[];
@@ -46,13 +47,15 @@ interface PartDeps {
 /** The name of the part that a configuration is for. */
 export function partName(config: ProcessConfig): string {
   if (config.registry !== undefined) return "registry";
-  return config.authProvider !== undefined ? "auth-provider" : "cms-article";
+  if (config.authProvider !== undefined) return "auth-provider";
+  return config.billing !== undefined ? "billing" : "cms-article";
 }
 
 /** Opens the part that the configuration is for. */
 export async function createPart(config: ProcessConfig, deps: PartDeps): Promise<Part> {
   if (config.registry !== undefined) return createRegistryPart(config, config.registry, deps);
   if (config.authProvider !== undefined) return createAuthPart(config, config.authProvider, deps);
+  if (config.billing !== undefined) return createBillingPart(config, config.billing, deps);
   if (config.cmsArticle !== undefined) return createArticlePart(config, config.cmsArticle, deps);
   throw new Error("no part configured");
 }
@@ -124,6 +127,29 @@ async function createAuthPart(
   return { name: "auth-provider", ...auth };
 }
 
+async function createBillingPart(
+  config: ProcessConfig,
+  settings: NonNullable<ProcessConfig["billing"]>,
+  { connections, logger, file }: PartDeps,
+): Promise<Part> {
+  const { registries } = connections;
+  const carrier = carrierOf(config.events, { domain: settings.domain, file, logger });
+  const billing = createBilling({
+    domain: settings.domain,
+    providerKey: loadSigningKey(besideConfig(file, settings.keyFile), KeyRole.PROVIDER),
+    baseUrl: settings.baseUrl,
+    databaseFile: besideConfig(file, settings.databaseFile),
+    registries,
+    views: createViews({ registries, clock: systemClock, maxAgeSeconds: config.viewMaxAgeSeconds }),
+    maxHeadAgeSeconds: config.viewMaxAgeSeconds,
+    ...(carrier === undefined ? {} : { carrier }),
+    clock: systemClock,
+    random: systemRandom,
+    logger,
+  });
+  return { name: "billing", ...billing };
+}
+
 async function createArticlePart(
   config: ProcessConfig,
   settings: NonNullable<ProcessConfig["cmsArticle"]>,
@@ -145,6 +171,7 @@ async function createArticlePart(
     agentDatabaseFile: besideConfig(file, settings.agentDatabaseFile),
     articleDatabaseFile: besideConfig(file, settings.articleDatabaseFile),
     registries,
+    connections,
     views: createViews({ registries, clock: systemClock, maxAgeSeconds: config.viewMaxAgeSeconds }),
     maxHeadAgeSeconds: config.viewMaxAgeSeconds,
     ...(carrier === undefined ? {} : { carrier }),

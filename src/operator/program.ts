@@ -30,7 +30,7 @@ Example:
     .command("start")
     .description("run a development mesh on this machine that keeps its data")
     .option("--data <folder>", "where keys, configurations and data are", defaultFolder)
-    .option("--port <number>", "the first of four ports", parsePort, defaultPort)
+    .option("--port <number>", "the first of five ports", parsePort, defaultPort)
     .addHelpText("after", "\nExample:\n  $ npx omi start --data ./data --port 7100")
     .action(({ data, port }: { data: string; port: number }) => start(data, port));
 

@@ -192,7 +192,7 @@ const cases: Case[] = [
   {
     name: "the Auth Provider's record",
     order: (mesh) => orderOf(mesh, { serviceId: "auth" }),
-    outcome: "SERVICE_ID_RESERVED service_id",
+    outcome: "SERVICE_ID_RESERVED",
   },
   {
     name: "a type that is not on offer",
