@@ -1,14 +1,19 @@
+import type { MessageInitShape } from "@bufbuild/protobuf";
 import { expect, test } from "vitest";
-import { TerminateSchema } from "../../gen/omi/agent/v1/agent_pb.ts";
-import type { Statement } from "../../gen/omi/statement/v1/statement_pb.ts";
 import { systemClock, unixSeconds } from "../../src/core/clock.ts";
-import { systemRandom } from "../../src/core/random.ts";
 import { Reason } from "../../src/core/refusal.ts";
+import { signedMessages } from "../../src/developer/contract.ts";
 import { rebuildRegistry } from "../../src/operator/commands.ts";
 import { meshDomains } from "../../src/operator/mesh.ts";
-import { openRequest, signStatement } from "../../src/statement/statement.ts";
+import { signStatement } from "../../src/statement/statement.ts";
 import { liveApp } from "./support/app-life.ts";
-import { askProvidersAgain, askRegistryAgain, terminateAgain } from "./support/ask-again.ts";
+import {
+  askProvidersAgain,
+  askRegistryAgain,
+  reuseNonces,
+  type SignAgain,
+  terminateAgain,
+} from "./support/ask-again.ts";
 import { auditProvider } from "./support/audit-provider.ts";
 import { auditRegistry } from "./support/audit-registry.ts";
 import { auditStories } from "./support/audit-stories.ts";
@@ -18,6 +23,8 @@ import { accountedConnections } from "./support/connections.ts";
 import { type FaultMesh, providerNames, withFaultMesh } from "./support/fault-mesh.ts";
 import { Killer } from "./support/killer.ts";
 import { countLostAnswers } from "./support/lost-answers.ts";
+import { readSpent } from "./support/nonces.ts";
+import { opened } from "./support/opened.ts";
 import { type RegistryFacts, readRegistry } from "./support/registry-facts.ts";
 import { followServices } from "./support/service-history.ts";
 import { settings } from "./support/settings.ts";
@@ -44,8 +51,9 @@ test("whatever is killed whenever, what developers began ends once, and all part
     await mesh.start();
     await mesh.stop();
     const facts = readRegistry(mesh.databaseFile("registry"));
+    const spent = readSpent((["registry", ...providerNames] as const).map((name) => mesh.databaseFile(name)));
     await mesh.start();
-    await expectSameOutcomes(world, facts);
+    await expectSameOutcomes(world, facts, spent);
     await mesh.stop();
     expectAgreement(world, facts);
     expect(mesh.loggedErrors()).toEqual([]);
@@ -101,24 +109,30 @@ async function killWhileDevelopersWork({ mesh, killer, developers, users, storie
   });
 }
 
-/** Everything that was answered is asked again: the outcomes are the same, receipts to the byte, and nothing happens. */
-async function expectSameOutcomes({ calls, connections, developers }: World, facts: RegistryFacts): Promise<void> {
-  expect(await askProvidersAgain(calls, connections.patient)).toEqual([]);
+/**
+ * Everything that was answered is asked again: the outcomes are the same, receipts to the byte, and nothing happens. Nobody has
+ * forgotten a nonce.
+ */
+async function expectSameOutcomes(
+  { calls, connections, developers }: World,
+  { log }: RegistryFacts,
+  spent: ReadonlySet<string>,
+) {
+  const { patient } = connections;
   const masters = new Map(developers.map(({ developer: { masterKey } }) => [masterKey.keyId, masterKey]));
-  const signAgain = (order: Statement) => {
-    const { message, header } = openRequest(TerminateSchema, order);
+  const signAgain: SignAgain = (statement, nonce) => {
+    const { message, header } = opened(statement);
+    const schema = signedMessages.getMessage(statement.type);
     const master = masters.get(header.signer);
-    if (master === undefined) throw new Error("an order of nobody");
-    const timestamp = BigInt(unixSeconds(systemClock));
-    return signStatement(
-      TerminateSchema,
-      { ...message, header: { ...header, timestamp, nonce: systemRandom(16) } },
-      master,
-    );
+    if (schema === undefined || master === undefined) throw new Error("signed by no developer");
+    const again = { ...message, header: { ...header, timestamp: BigInt(unixSeconds(systemClock)), nonce } };
+    return signStatement(schema, again as MessageInitShape<typeof schema>, master);
   };
-  expect(await terminateAgain(calls, connections.patient, signAgain)).toEqual([]);
-  const transport = await connections.patient.transportFor(registry, Reason.REGISTRY_UNAVAILABLE);
-  expect(await askRegistryAgain(facts, transport)).toEqual([]);
+  expect(await askProvidersAgain(calls, patient)).toEqual([]);
+  expect(await terminateAgain(calls, patient, signAgain)).toEqual([]);
+  const transport = await patient.transportFor(registry, Reason.REGISTRY_UNAVAILABLE);
+  expect(await askRegistryAgain(log, transport)).toEqual([]);
+  expect(await reuseNonces(calls, patient, spent, signAgain)).toEqual([]);
 }
 
 /** The files of all parts fit together, and to what developers and users were told. */

@@ -20,6 +20,7 @@ import {
 import { type Statement, StatementSchema } from "../../../gen/omi/statement/v1/statement_pb.ts";
 import { equalBytes, toHex } from "../../../src/core/bytes.ts";
 import { AUTH_SERVICE_ID } from "../../../src/core/names.ts";
+import { systemRandom } from "../../../src/core/random.ts";
 import { isRefusal, Reason, reasonName } from "../../../src/core/refusal.ts";
 import type { Connections } from "../../../src/directory/connections.ts";
 import { openAnswer, statementId } from "../../../src/statement/statement.ts";
@@ -29,6 +30,14 @@ import type { RegistryFacts } from "./registry-facts.ts";
 
 /** How many questions are asked at the same time. */
 const AT_ONCE = 8;
+
+/** How many Statements are looked at whose nonces no party has forgotten yet. */
+const RECENT = 50;
+
+const NONCE_LENGTH = 16;
+
+/** Signs what a Statement says once more, by the same key, now and with this nonce. */
+export type SignAgain = (statement: Statement, nonce: Uint8Array) => Statement;
 
 /** Which RPC of the registry accepts which Statement. */
 const registryMethods: ReadonlyMap<string, DescMethodUnary> = new Map<string, DescMethodUnary>([
@@ -43,7 +52,7 @@ const registryMethods: ReadonlyMap<string, DescMethodUnary> = new Map<string, De
 ]);
 
 /** Sends the registry everything that it ever accepted once more. Returns what wasn't answered as something known. */
-export async function askRegistryAgain({ log }: RegistryFacts, transport: Transport): Promise<string[]> {
+export async function askRegistryAgain(log: RegistryFacts["log"], transport: Transport): Promise<string[]> {
   const questions = log.flatMap(({ index, statement }) => {
     const method = registryMethods.get(statement.type);
     return method === undefined ? [] : [{ name: `log entry ${index}, ${method.name}`, method, statement }];
@@ -80,15 +89,38 @@ export async function askProvidersAgain(calls: Calls, connections: Connections):
 }
 
 /** Has terminated tenants terminated by new orders. Returns which got another receipt than before. */
-export async function terminateAgain(
-  calls: Calls,
-  connections: Connections,
-  sign: (order: Statement) => Statement,
-): Promise<string[]> {
+export async function terminateAgain(calls: Calls, connections: Connections, sign: SignAgain): Promise<string[]> {
   return inParts(calls.to(TenancyService).filter(isTermination), async (order) => {
     const transport = await connections.transportFor(audienceOf(order.statement), Reason.DEADLINE_EXCEEDED);
-    const again = await createClient(TenancyService, transport).terminateService({ statement: sign(order.statement) });
+    const statement = sign(order.statement, systemRandom(NONCE_LENGTH));
+    const again = await createClient(TenancyService, transport).terminateService({ statement });
     return outcomeOf(again) === outcomeOf(order.response) ? undefined : `${tenantOf(order)}: another receipt`;
+  });
+}
+
+/**
+ * Sends each party other Statements with nonces that were spent not long ago. Returns what was not refused for that.
+ *
+ * @param spent IDs of the Statements that spent their nonces
+ */
+export async function reuseNonces(
+  calls: Calls,
+  connections: Connections,
+  spent: ReadonlySet<string>,
+  sign: SignAgain,
+): Promise<string[]> {
+  const candidates = calls.answered.filter(({ statement }) => spent.has(toHex(statementId(statement)))).slice(-RECENT);
+  return inParts(candidates, async ({ method, statement }) => {
+    const name = `${method.name} with a nonce that was spent`;
+    const transport = await connections.transportFor(audienceOf(statement), Reason.DEADLINE_EXCEEDED);
+    const { header } = opened(statement);
+    const nonce = "nonce" in header ? header.nonce : new Uint8Array();
+    try {
+      await send(transport, method, sign(statement, nonce));
+      return `${name}: accepted`;
+    } catch (error) {
+      return isRefusal(error, Reason.NONCE_REUSED) ? undefined : `${name}: ${describe(error)}`;
+    }
   });
 }
 

@@ -2,7 +2,8 @@ import BetterSqlite3 from "better-sqlite3";
 import { ServiceStatus } from "../../../gen/omi/registry/v1/service_pb.ts";
 import { fromHex } from "../../../src/core/bytes.ts";
 import { keyIdOf } from "../../../src/statement/key-id.ts";
-import { type RegistryFacts, readNonces } from "./registry-facts.ts";
+import { readNonces } from "./nonces.ts";
+import type { RegistryFacts } from "./registry-facts.ts";
 import { type ServiceHistory, statusName } from "./service-history.ts";
 
 type Tenant = { appId: string; serviceId: string; state: string; terminationId: string | null; hasReceipt: number };

@@ -17,12 +17,13 @@ export interface AnsweredCall {
 }
 
 /**
- * How a developer deals with calls that fail. `patient`: the same bytes are sent until they are answered, for a minute.
+ * How a developer deals with calls that fail. `patient`: the same bytes are sent until they are answered, for three minutes.
  * `stubborn`: the same, and also if the other party says that something is wrong with itself (INTERNAL). `impatient`: once.
  */
 export type Patience = "patient" | "stubborn" | "impatient";
 
-const PATIENCE_MS = 60_000;
+// Less than the time for which Statements are fresh.
+const PATIENCE_MS = 180_000;
 const PAUSE_MS = 250;
 
 /** All calls of all developers, as they leave their machines. */

@@ -25,5 +25,9 @@ export function repairDisk(member: FaultMember): void {
 
 /** Sets the soft limit and leaves the hard one, so that it can be lifted again. */
 function limitFileSize({ processId }: FaultMember, limit: string): void {
-  execFileSync("prlimit", ["--pid", String(processId), `--fsize=${limit}:`]);
+  try {
+    execFileSync("prlimit", ["--pid", String(processId), `--fsize=${limit}:`]);
+  } catch (error) {
+    throw new Error("disks are made to fail with prlimit of util-linux, for a process of one's own", { cause: error });
+  }
 }

@@ -16,6 +16,8 @@ export class Killer {
   readonly #calls: Calls;
   readonly #chance: Chance;
   readonly #restarts = new Set<Promise<void>>();
+  /** How long the last process took to start. */
+  #startMs = 0;
 
   constructor(mesh: FaultMesh, calls: Calls, chance: Chance) {
     this.#mesh = mesh;
@@ -40,6 +42,8 @@ export class Killer {
    */
   async round(): Promise<void> {
     const chance = this.#chance;
+    // The slower processes start on this machine, the longer they live, or nobody would ever get anything done.
+    await milliseconds((chance.fraction() * this.#startMs) / 2);
     const victims = new Set([chance.happens(0.8) ? await this.#aim() : await this.#blindly()]);
     while (chance.happens(0.15)) victims.add(chance.pick(this.#members()));
     const back = Promise.all([...victims].map((victim) => this.#killAndRestart(victim, chance.below(DOWN_MS))));
@@ -82,8 +86,10 @@ export class Killer {
       if (isGentle) await this.#mesh.stopOne(victim);
       else await victim.kill();
       await milliseconds(downMs);
+      const begun = Date.now();
       victim.start();
       await victim.serving;
+      this.#startMs = Date.now() - begun;
     })();
     this.#restarts.add(back);
     back.finally(() => this.#restarts.delete(back));

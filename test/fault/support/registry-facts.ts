@@ -3,6 +3,7 @@ import BetterSqlite3 from "better-sqlite3";
 import { type Statement, StatementSchema } from "../../../gen/omi/statement/v1/statement_pb.ts";
 import { toHex } from "../../../src/core/bytes.ts";
 import { decodeEffect, type Effect } from "../../../src/registry/effects.ts";
+import { type NonceRecord, readNonces } from "./nonces.ts";
 
 /** An entry of a registry's log. */
 export interface LoggedEffect {
@@ -16,7 +17,7 @@ export interface LoggedEffect {
   readonly event: { readonly appId: string; readonly sequence: number; readonly statement: Statement } | undefined;
 }
 
-/** A row of the registry's table of services, of keys, of proofs, of nonces. Bytes are hexadecimal digits throughout. */
+/** A row of the registry's table of services, of keys, of proofs. Bytes are hexadecimal digits throughout. */
 export type ServiceRecord = { appId: string; serviceId: string; provider: string; status: number };
 export type KeyRecordRow = {
   keyId: string;
@@ -27,7 +28,6 @@ export type KeyRecordRow = {
   status: number;
 };
 export type ProofRecord = { proofId: string; appId: string; serviceId: string; keyId: string };
-export type NonceRecord = { signer: string; nonce: string; statementId: string };
 
 /** All that a registry's file says. */
 export interface RegistryFacts {
@@ -86,15 +86,6 @@ export function readRegistry(file: string): RegistryFacts {
   } finally {
     db.close();
   }
-}
-
-/** The spent nonces in a part's file. */
-export function readNonces(db: BetterSqlite3.Database): NonceRecord[] {
-  return db
-    .prepare<[], NonceRecord>(
-      "SELECT signer, lower(hex(nonce)) AS nonce, lower(hex(statement_id)) AS statementId FROM nonces",
-    )
-    .all();
 }
 
 function effectOf(row: LogRow): LoggedEffect {

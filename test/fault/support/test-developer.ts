@@ -17,7 +17,7 @@ const hastyClock: Clock = {
   setTimer: (duration, callback) => systemClock.setTimer(duration / 20, callback),
 };
 
-const GIVE_UP_MS = 60_000;
+const GIVE_UP_MS = 180_000;
 
 /** A developer who uses the library, and does about failures what a person would. */
 export class TestDeveloper {

@@ -9,7 +9,7 @@ import type { ServiceStory } from "./story.ts";
 import { milliseconds } from "./wait.ts";
 
 const PASSWORD = "correct horse battery staple";
-const GIVE_UP_MS = 60_000;
+const GIVE_UP_MS = 180_000;
 const PAUSE_MS = 200;
 
 /** So many sign-ups come from one address before the Auth Provider slows them down. */
