@@ -1,5 +1,6 @@
 /** What {@link AnswerCache} keeps beside a value. */
 interface Slot<Value> {
+  readonly of: Map<string, Slot<Value>>;
   readonly key: string;
   readonly value: Value;
   readonly subjects: readonly string[];
@@ -12,13 +13,15 @@ interface Slot<Value> {
 const SLOT_BYTES = 1000;
 
 /**
- * Keeps values by key, each with the subjects that it speaks of, in a bounded amount of memory. When there is no room, a
+ * Keeps values by kind and key, each with the subjects that it speaks of, in a bounded amount of memory. When there is no room, a
  * hand goes around and drops what was not read since it passed the last time (the clock algorithm): like "least recently
  * used", but a read costs nothing more than a lookup.
  */
 export class AnswerCache<Value> {
   readonly #maxBytes: number;
-  readonly #slots = new Map<string, Slot<Value>>();
+  readonly #kinds = new Map<object, Map<string, Slot<Value>>>();
+  /** In the order in which they came. */
+  readonly #slots = new Set<Slot<Value>>();
   readonly #bySubject = new Map<string, Set<Slot<Value>>>();
   #bytes = 0;
   #hand: Iterator<Slot<Value>> = this.#slots.values();
@@ -33,8 +36,8 @@ export class AnswerCache<Value> {
     return this.#slots.size;
   }
 
-  get(key: string): Value | undefined {
-    const slot = this.#slots.get(key);
+  get(kind: object, key: string): Value | undefined {
+    const slot = this.#kinds.get(kind)?.get(key);
     if (slot === undefined) return undefined;
     slot.used = true;
     return slot.value;
@@ -43,15 +46,22 @@ export class AnswerCache<Value> {
   /**
    * Keeps a value, if there is room for it at all.
    *
+   * @param kind - one of a few
    * @param bytes - the size of the value
    * @param subjects - what it speaks of: it goes when one of them changes
    */
-  set(key: string, value: Value, bytes: number, subjects: readonly string[]): void {
-    const before = this.#slots.get(key);
+  set(kind: object, key: string, value: Value, bytes: number, subjects: readonly string[]): void {
+    let of = this.#kinds.get(kind);
+    if (of === undefined) {
+      of = new Map();
+      this.#kinds.set(kind, of);
+    }
+    const before = of.get(key);
     if (before !== undefined) this.#remove(before);
-    const slot = { key, value, subjects, bytes: SLOT_BYTES + 2 * key.length + bytes, used: false };
+    const slot = { of, key, value, subjects, bytes: SLOT_BYTES + 2 * key.length + bytes, used: false };
     if (slot.bytes > this.#maxBytes) return;
-    this.#slots.set(key, slot);
+    of.set(key, slot);
+    this.#slots.add(slot);
     this.#bytes += slot.bytes;
     for (const subject of subjects) {
       const slots = this.#bySubject.get(subject);
@@ -74,7 +84,8 @@ export class AnswerCache<Value> {
   }
 
   #remove(slot: Slot<Value>): void {
-    this.#slots.delete(slot.key);
+    slot.of.delete(slot.key);
+    this.#slots.delete(slot);
     this.#bytes -= slot.bytes;
     for (const subject of slot.subjects) {
       const slots = this.#bySubject.get(subject);

@@ -86,7 +86,7 @@ export class Reads implements ReadyAnswers {
   }
 
   #kept(method: DescMethodUnary, query: Uint8Array, now: number): ReadyAnswer | undefined {
-    const kept = this.#signed.get(keyOf(method, query));
+    const kept = this.#signed.get(method, keyOf(query));
     return kept !== undefined && now < kept.reuse.expiresAt - marginSeconds ? kept : undefined;
   }
 
@@ -105,16 +105,16 @@ export class Reads implements ReadyAnswers {
     const { message, expiresAt } = this.#sign(method, facts, query, now);
     const etag = `"${toBase64Url(sha256(message).subarray(0, 16))}"`;
     const ready = { frame: frameOf(message), reuse: { expiresAt, etag } };
-    this.#signed.set(keyOf(method, query), ready, ready.frame.length, facts.subjects);
+    this.#signed.set(method, keyOf(query), ready, ready.frame.length, facts.subjects);
     return ready;
   }
 
   #factsOf(method: DescMethodUnary, question: Question, now: number): EncodedFacts {
-    const key = keyOf(method, encode(method.input, { ...question, nonce: new Uint8Array() } as Question));
-    const kept = this.#facts.get(key);
+    const key = keyOf(encode(method.input, { ...question, nonce: new Uint8Array() } as Question));
+    const kept = this.#facts.get(method, key);
     if (kept !== undefined && now < kept.graceEnd) return kept;
     const facts = this.#find(method, question, now);
-    this.#facts.set(key, facts, facts.body.length, facts.subjects);
+    this.#facts.set(method, key, facts, facts.body.length, facts.subjects);
     return facts;
   }
 
@@ -144,7 +144,7 @@ function encode(schema: DescMessage, message: Message): Uint8Array {
   return toBinary(schema, message, { writeUnknownFields: false });
 }
 
-function keyOf(method: DescMethodUnary, query: Uint8Array): string {
-  const { buffer, byteOffset, length } = query;
-  return method.name + Buffer.from(buffer, byteOffset, length).toString("latin1");
+function keyOf(query: Uint8Array): string {
+  const bytes = query instanceof Buffer ? query : Buffer.from(query.buffer, query.byteOffset, query.length);
+  return bytes.toString("latin1");
 }

@@ -59,7 +59,7 @@ export function createDispatch(options: DispatchOptions): Dispatch {
 
     // Bounds the time that a request takes to arrive, except for the messages of a client's stream.
     const arriving = new AbortController();
-    const elapsedMs = received === undefined ? 0 : clock.now() - received.startMs;
+    const elapsedMs = received?.waitedSince === undefined ? 0 : clock.now() - received.waitedSince;
     const cancel = clock.setTimer(limits.maxDeadlineMs - elapsedMs, () =>
       arriving.abort(new ConnectError("the request took too long", Code.DeadlineExceeded)),
     );

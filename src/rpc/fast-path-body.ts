@@ -6,12 +6,12 @@ export type Received = {
   readonly bytes: Buffer;
   /** Where the rest is to be read from; undefined if this is all. */
   readonly rest: Readable | undefined;
-  /** When the request's head came, in milliseconds since 1970. */
-  readonly startMs: number;
+  /** Since when it has been waited for, in milliseconds since 1970; undefined if it came together with the head. */
+  readonly waitedSince: number | undefined;
 };
 
-/** What there is of a body before it comes. */
-export const NO_BYTES: Buffer = Buffer.alloc(0);
+/** Of a request without a body. */
+export const NO_BODY: Received = { bytes: Buffer.alloc(0), rest: undefined, waitedSince: undefined };
 
 /**
  * Reads a small body. Calls `done` with all of it, or with what there is when it turns out to be large or slow; never if
@@ -41,14 +41,13 @@ export function createBodyReader(clock: Clock, maxBytes: number, patienceMs: num
   };
 
   return (source, deadlineMs, done) => {
-    const startMs = clock.now();
-    let bytes = NO_BYTES;
+    let { bytes, waitedSince } = NO_BODY;
     let open = true;
     let cancel: (() => void) | undefined;
     const finish = (rest: Readable | undefined) => {
       open = false;
       cancel?.();
-      done({ bytes, rest, startMs });
+      done({ bytes, rest, waitedSince });
     };
     const handOn = () => {
       if (source.destroyed) return;
@@ -65,7 +64,9 @@ export function createBodyReader(clock: Clock, maxBytes: number, patienceMs: num
       if (open) finish(undefined);
     });
     afterThisTurn(() => {
-      if (open && !source.destroyed) cancel = clock.setTimer(Math.min(patienceMs, deadlineMs), handOn);
+      if (!open || source.destroyed) return;
+      waitedSince = clock.now();
+      cancel = clock.setTimer(Math.min(patienceMs, deadlineMs), handOn);
     });
   };
 }

@@ -1,6 +1,6 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { FastPath } from "./fast-path.ts";
-import { NO_BYTES, type Received } from "./fast-path-body.ts";
+import { NO_BODY, type Received } from "./fast-path-body.ts";
 
 /**
  * Answers a request over HTTP/1.1 on the fast path, or has `slow` do it.
@@ -31,6 +31,6 @@ export function answerFastHttp1(
       log({ request, received, reply, http: "1.1", remoteAddress }, !response.writableFinished),
     );
   };
-  if (request.kind === "get") answer({ bytes: NO_BYTES, rest: undefined, startMs: fast.now() });
+  if (request.kind === "get") answer(NO_BODY);
   else fast.readBody(incoming, request.timeoutMs, answer);
 }

@@ -1,6 +1,6 @@
 import { constants, type IncomingHttpHeaders, type ServerHttp2Stream } from "node:http2";
 import type { FastPath, FastReply } from "./fast-path.ts";
-import { NO_BYTES, type Received } from "./fast-path-body.ts";
+import { NO_BODY, type Received } from "./fast-path-body.ts";
 
 const GRPC_OK = { "grpc-status": "0" };
 
@@ -35,7 +35,7 @@ export function answerFastHttp2(
     stream.once("close", () => log({ request, received, reply, http: "2.0", remoteAddress }, stream.rstCode !== 0));
   };
   stream.on("error", ignore); // a reset by the peer
-  if (request.kind === "get") answer({ bytes: NO_BYTES, rest: undefined, startMs: fast.now() });
+  if (request.kind === "get") answer(NO_BODY);
   else fast.readBody(stream, request.timeoutMs, answer);
 }
 

@@ -42,7 +42,11 @@ export function createHeadReader(
   methods: ReadonlyMap<string, DescMethodUnary>,
   limits: Pick<Limits, "maxHeaderBytes">,
 ): HeadReader {
-  const isAuthority = createAuthorityCheck();
+  const isAuthority = remember(
+    (authority) => URL.canParse(`http://${authority}`) && !/[/?#\\]/.test(authority),
+    MAX_REMEMBERED_LENGTH,
+  );
+  const messageOf = remember(messageOfQuery, MAX_REMEMBERED_LENGTH);
 
   return (verb, url, authority, headers, rawHeaders) => {
     if (url === undefined || authority === undefined) return;
@@ -63,7 +67,7 @@ export function createHeadReader(
     const timeout = headers[timeoutHeader(grpc)];
     const timeoutMs = Array.isArray(timeout) ? Number.NaN : timeoutOf(timeout, grpc);
     if (!(timeoutMs >= 1)) return;
-    const message = get ? messageOfQuery(url.slice(question + 1)) : undefined;
+    const message = get ? messageOf(url.slice(question + 1)) : undefined;
     if (get && message === undefined) return;
     return {
       method,
@@ -98,7 +102,7 @@ function acceptsGzip(accepted: string | string[] | undefined): boolean {
 }
 
 /** The message in a query of exactly the form that Connect's clients write for binary messages. */
-function messageOfQuery(query: string): Uint8Array | undefined {
+function messageOfQuery(query: string): Buffer | undefined {
   let encoding: string | undefined;
   let base64: string | undefined;
   let message: string | undefined;
@@ -125,21 +129,24 @@ function messageOfQuery(query: string): Uint8Array | undefined {
     }
   }
   if (encoding !== "proto" || base64 !== "1" || message === undefined) return;
-  return fromBase64Url(message);
+  const bytes = fromBase64Url(message);
+  return bytes && Buffer.from(bytes);
 }
 
-const MAX_KNOWN_AUTHORITIES = 1024;
+const MAX_REMEMBERED = 4096;
+const MAX_REMEMBERED_LENGTH = 512;
 
-// Connect parses the whole URL of every request. Here that is done once for each host that clients call the server by.
-function createAuthorityCheck(): (authority: string) => boolean {
-  const known = new Map<string, boolean>();
-  return (authority) => {
-    let valid = known.get(authority);
-    if (valid === undefined) {
-      valid = URL.canParse(`http://${authority}`) && !/[/?#\\]/.test(authority);
-      if (known.size >= MAX_KNOWN_AUTHORITIES) known.clear();
-      known.set(authority, valid);
+// Some thousand hosts and questions are asked again and again. To remember them costs at most a few megabytes.
+function remember<Value>(find: (text: string) => Value, maxLength: number): (text: string) => Value {
+  const known = new Map<string, Value>();
+  return (text) => {
+    if (text.length > maxLength) return find(text);
+    let value = known.get(text);
+    if (value === undefined) {
+      value = find(text);
+      if (known.size >= MAX_REMEMBERED) known.clear();
+      known.set(text, value);
     }
-    return valid;
+    return value;
   };
 }

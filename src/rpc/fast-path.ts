@@ -28,8 +28,6 @@ export type FastPath = {
   readonly read: HeadReader;
   /** Reads the body of such a request. */
   readonly readBody: BodyReader;
-  /** Milliseconds since 1970. */
-  now(): number;
   /** The answer; undefined if connect has to give it. */
   reply(request: FastRequest, received: Received): FastReply | undefined;
   /** Has the access log tell of an answer that was given, when the exchange is over; undefined if nobody wants to know. */
@@ -76,13 +74,12 @@ export function createFastPath(options: FastPathOptions): FastPath {
       peer: peerOf(remoteAddress),
       status: reply.status,
       outcome: cut ? "cut" : "ok",
-      ms: clock.now() - received.startMs,
+      ms: received.waitedSince === undefined ? 0 : clock.now() - received.waitedSince,
     });
 
   return {
     read: (...head) => (stopping() ? undefined : read(...head)),
     readBody: createBodyReader(clock, maxBodyBytes, PATIENCE_MS),
-    now: () => clock.now(),
     log: logger.isLevelEnabled("debug") ? log : undefined,
 
     reply({ method, kind, message: asked, compressible, headers: given }, { bytes, rest }) {
@@ -99,18 +96,20 @@ export function createFastPath(options: FastPathOptions): FastPath {
       const length = frame.length - FRAME_PREFIX_BYTES;
       if (compressible && length >= COMPRESS_MIN_BYTES) return;
 
-      const headers: FastReply["headers"] = { "x-request-id": requestId(given["x-request-id"]) };
+      const headers: FastReply["headers"] =
+        kind === "get"
+          ? cachingHeaders(answer, answers.now())
+          : { "content-type": kind === "grpc" ? "application/grpc+proto" : "application/proto" };
+      headers["x-request-id"] = requestId(given["x-request-id"]);
       if (cors !== undefined) Object.assign(headers, corsHeaders(cors, given.origin, false));
       if (kind === "grpc") {
-        headers["content-type"] = "application/grpc+proto";
         if (compressible) headers["grpc-encoding"] = "gzip";
         return { status: 200, headers, body: frame };
       }
       if (kind === "get") {
-        Object.assign(headers, cachingHeaders(answer, answers.now()));
         if (isKnown(reuse?.etag, given["if-none-match"])) return { status: 304, headers, body: undefined };
+        headers["content-type"] = "application/proto";
       }
-      headers["content-type"] = "application/proto";
       headers["content-length"] = length;
       return { status: 200, headers, body: frame.subarray(FRAME_PREFIX_BYTES) };
     },

@@ -22,6 +22,14 @@ export function createHttp1(dispatch: Dispatch, limits: Limits): Http1 {
   const open = new Map<Duplex, Set<http.ServerResponse>>();
   let draining = false;
 
+  // One function for all responses: this is on the way of every request.
+  function finished(this: http.ServerResponse): void {
+    const { socket } = this.req;
+    const responses = open.get(socket);
+    responses?.delete(this);
+    if (draining && responses?.size === 0) socket.destroySoon();
+  }
+
   const server = http.createServer(
     {
       maxHeaderSize: limits.maxHeaderBytes,
@@ -32,12 +40,8 @@ export function createHttp1(dispatch: Dispatch, limits: Limits): Http1 {
       connectionsCheckingInterval: Math.min(limits.firstBytesTimeoutMs, CHECK_INTERVAL_MS),
     },
     (request, response) => {
-      const { socket } = request;
-      open.get(socket)?.add(response);
-      response.once("close", () => {
-        open.get(socket)?.delete(response);
-        if (draining && open.get(socket)?.size === 0) socket.destroySoon();
-      });
+      open.get(request.socket)?.add(response);
+      response.on("close", finished);
       if (draining) response.setHeader("connection", "close");
       const slow = (received?: Received) => dispatch.answer(request, response, received);
       if (dispatch.fast === undefined) slow();

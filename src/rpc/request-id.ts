@@ -1,4 +1,3 @@
-import { toHex } from "../core/bytes.ts";
 import type { Random } from "../core/random.ts";
 
 // What a caller may choose: nothing that could break a log line or a header, and short.
@@ -20,7 +19,7 @@ export function createRequestIds(random: Random): RequestIds {
   return (header) => {
     if (typeof header === "string" && SANE.test(header)) return header;
     if (at >= drawn.length) {
-      drawn = toHex(random(ID_BYTES * IDS_PER_DRAW));
+      drawn = Buffer.from(random(ID_BYTES * IDS_PER_DRAW)).toString("hex");
       at = 0;
     }
     at += 2 * ID_BYTES;
