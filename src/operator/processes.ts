@@ -11,7 +11,7 @@ import type { Mesh, MeshMember } from "./mesh.ts";
 const launcher = fileURLToPath(new URL("../omi.js", import.meta.url));
 
 /** How long a process may take until it serves, in milliseconds. */
-const startTimeoutMs = 20_000;
+const startTimeoutMs = 60_000;
 
 /** A part that runs in a process of its own. */
 export interface RunningMember extends MeshMember {
