@@ -66,9 +66,22 @@ export class Reads implements ReadyAnswers {
     return Math.max(this.#core.clock.now(), this.#logTime * 1000);
   }
 
+  kept(method: DescMethodUnary, request: string): ReadyAnswer | undefined {
+    const kept = this.#signed.get(method, request);
+    return kept !== undefined && this.now() < (kept.reuse.expiresAt - marginSeconds) * 1000 ? kept : undefined;
+  }
+
   answer(method: DescMethodUnary, request: Uint8Array): ReadyAnswer {
     const now = Math.floor(this.now() / 1000);
-    return this.#kept(method, request, now) ?? this.#make(method, request, now);
+    const question = fromBinary(method.input, request) as Question;
+    checkBounds(method.input, question, { allowPlainHttp: this.#core.allowPlainHttp });
+    const query = encode(method.input, question);
+    if (question.nonce.length > 0) {
+      const facts = this.#factsOf(method, question, now);
+      return { frame: frameOf(this.#sign(method, facts, query, now).message) };
+    }
+    const key = keyOf(query);
+    return this.kept(method, key) ?? this.#keep(method, key, question, query, now);
   }
 
   /**
@@ -85,27 +98,12 @@ export class Reads implements ReadyAnswers {
     }
   }
 
-  #kept(method: DescMethodUnary, query: Uint8Array, now: number): ReadyAnswer | undefined {
-    const kept = this.#signed.get(method, keyOf(query));
-    return kept !== undefined && now < kept.reuse.expiresAt - marginSeconds ? kept : undefined;
-  }
-
-  #make(method: DescMethodUnary, request: Uint8Array, now: number): ReadyAnswer {
-    const question = fromBinary(method.input, request) as Question;
-    checkBounds(method.input, question, { allowPlainHttp: this.#core.allowPlainHttp });
-    const query = encode(method.input, question);
-    if (question.nonce.length > 0) {
-      const facts = this.#factsOf(method, question, now);
-      return { frame: frameOf(this.#sign(method, facts, query, now).message) };
-    }
-    // The caller may have written the same question in other bytes.
-    const kept = this.#kept(method, query, now);
-    if (kept !== undefined) return kept;
+  #keep(method: DescMethodUnary, key: string, question: Question, query: Uint8Array, now: number): ReadyAnswer {
     const facts = this.#find(method, question, now);
     const { message, expiresAt } = this.#sign(method, facts, query, now);
     const etag = `"${toBase64Url(sha256(message).subarray(0, 16))}"`;
     const ready = { frame: frameOf(message), reuse: { expiresAt, etag } };
-    this.#signed.set(method, keyOf(query), ready, ready.frame.length, facts.subjects);
+    this.#signed.set(method, key, ready, ready.frame.length, facts.subjects);
     return ready;
   }
 
@@ -145,6 +143,5 @@ function encode(schema: DescMessage, message: Message): Uint8Array {
 }
 
 function keyOf(query: Uint8Array): string {
-  const bytes = query instanceof Buffer ? query : Buffer.from(query.buffer, query.byteOffset, query.length);
-  return bytes.toString("latin1");
+  return Buffer.from(query.buffer, query.byteOffset, query.length).toString("latin1");
 }

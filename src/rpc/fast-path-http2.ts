@@ -1,6 +1,7 @@
 import { constants, type IncomingHttpHeaders, type ServerHttp2Stream } from "node:http2";
 import type { FastPath, FastReply } from "./fast-path.ts";
 import { NO_BODY, type Received } from "./fast-path-body.ts";
+import type { FastRequest } from "./fast-path-request.ts";
 
 const GRPC_OK = { "grpc-status": "0" };
 
@@ -24,19 +25,29 @@ export function answerFastHttp2(
     return;
   }
 
-  const answer = (received: Received) => {
-    if (stream.destroyed) return; // writing to a caller who is gone throws
-    const reply = fast.reply(request, received);
-    if (reply === undefined) return slow(received);
-    write(stream, request.kind === "grpc", reply);
-    const { log } = fast;
-    if (log === undefined) return;
-    const remoteAddress = stream.session?.socket.remoteAddress;
-    stream.once("close", () => log({ request, received, reply, http: "2.0", remoteAddress }, stream.rstCode !== 0));
-  };
   stream.on("error", ignore); // a reset by the peer
-  if (request.kind === "get") answer(NO_BODY);
-  else fast.readBody(stream, request.timeoutMs, answer);
+  if (bodyless) answer(fast, stream, request, NO_BODY, slow);
+  else fast.readBody(stream, request.timeoutMs, (received) => answer(fast, stream, request, received, slow));
+}
+
+function answer(
+  fast: FastPath,
+  stream: ServerHttp2Stream,
+  request: FastRequest,
+  received: Received,
+  slow: (received?: Received) => void,
+): void {
+  if (stream.destroyed) return; // writing to a caller who is gone throws
+  const reply = fast.reply(request, received);
+  if (reply === undefined) {
+    slow(received);
+    return;
+  }
+  write(stream, request.kind === "grpc", reply);
+  const { log } = fast;
+  if (log === undefined) return;
+  const remoteAddress = stream.session?.socket.remoteAddress;
+  stream.once("close", () => log({ request, received, reply, http: "2.0", remoteAddress }, stream.rstCode !== 0));
 }
 
 function write(stream: ServerHttp2Stream, grpc: boolean, { status, headers, body }: FastReply): void {

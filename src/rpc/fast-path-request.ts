@@ -5,14 +5,23 @@ import { timeoutHeader, timeoutOf } from "./deadline.ts";
 import type { Limits } from "./limits.ts";
 import { FRAME_PREFIX_BYTES } from "./ready-answers.ts";
 
+/** What a GET asks, all of it in its URL. */
+type Question = {
+  readonly method: DescMethodUnary;
+  readonly path: string;
+  readonly message: Buffer;
+  /** The message as a {@link ReadyAnswers.kept} takes it. */
+  readonly key: string;
+};
+
 /** A request whose head has nothing that only connect can answer. */
 export type FastRequest = {
   readonly method: DescMethodUnary;
   /** The path without query: `/<service>/<method>`. */
   readonly path: string;
   readonly kind: "grpc" | "post" | "get";
-  /** The message of a GET. */
-  readonly message: Uint8Array | undefined;
+  /** Of a GET. */
+  readonly question: Question | undefined;
   /** True if connect would compress a large answer to this caller. */
   readonly compressible: boolean;
   /** The caller's deadline in milliseconds; Infinity if there is none. */
@@ -42,19 +51,21 @@ export function createHeadReader(
   methods: ReadonlyMap<string, DescMethodUnary>,
   limits: Pick<Limits, "maxHeaderBytes">,
 ): HeadReader {
-  const isAuthority = remember(
-    (authority) => URL.canParse(`http://${authority}`) && !/[/?#\\]/.test(authority),
-    MAX_REMEMBERED_LENGTH,
-  );
-  const messageOf = remember(messageOfQuery, MAX_REMEMBERED_LENGTH);
+  const isAuthority = remember((authority) => URL.canParse(`http://${authority}`) && !/[/?#\\]/.test(authority));
+  const questionOf = remember((url): Question | undefined => {
+    const mark = url.indexOf("?");
+    const path = url.slice(0, mark);
+    const method = methods.get(path);
+    const message = mark < 0 ? undefined : messageOfQuery(url.slice(mark + 1));
+    return method && message && { method, path, message, key: message.toString("latin1") };
+  });
 
   return (verb, url, authority, headers, rawHeaders) => {
     if (url === undefined || authority === undefined) return;
-    const question = url.indexOf("?");
     const get = verb === "GET";
-    if (get ? question < 0 : verb !== "POST" || question >= 0) return;
-    const path = get ? url.slice(0, question) : url;
-    const method = methods.get(path);
+    if (!get && verb !== "POST") return;
+    const question = get ? questionOf(url) : undefined;
+    const method = get ? question?.method : methods.get(url);
     if (method === undefined || !isAuthority(authority)) return;
     if (lengthOf(rawHeaders) > limits.maxHeaderBytes) return;
 
@@ -67,13 +78,11 @@ export function createHeadReader(
     const timeout = headers[timeoutHeader(grpc)];
     const timeoutMs = Array.isArray(timeout) ? Number.NaN : timeoutOf(timeout, grpc);
     if (!(timeoutMs >= 1)) return;
-    const message = get ? messageOf(url.slice(question + 1)) : undefined;
-    if (get && message === undefined) return;
     return {
       method,
-      path,
+      path: question?.path ?? url,
       kind: grpc ? "grpc" : get ? "get" : "post",
-      message,
+      question,
       compressible: !get && acceptsGzip(headers[grpc ? "grpc-accept-encoding" : "accept-encoding"]),
       timeoutMs,
       headers,
@@ -81,10 +90,10 @@ export function createHeadReader(
   };
 }
 
-/** The one message of a gRPC request's body, undefined if it is not one uncompressed message. */
-export function messageOfFrame(body: Buffer): Uint8Array | undefined {
-  if (body.length < FRAME_PREFIX_BYTES || body[0] !== 0) return;
-  return body.readUInt32BE(1) === body.length - FRAME_PREFIX_BYTES ? body.subarray(FRAME_PREFIX_BYTES) : undefined;
+/** True if the body of a gRPC request is one uncompressed message behind its prefix. */
+export function isOneFrame(body: Buffer): boolean {
+  if (body.length < FRAME_PREFIX_BYTES || body[0] !== 0) return false;
+  return body.readUInt32BE(1) === body.length - FRAME_PREFIX_BYTES;
 }
 
 function lengthOf(texts: readonly string[]): number {
@@ -136,14 +145,14 @@ function messageOfQuery(query: string): Buffer | undefined {
 const MAX_REMEMBERED = 4096;
 const MAX_REMEMBERED_LENGTH = 512;
 
-// Some thousand hosts and questions are asked again and again. To remember them costs at most a few megabytes.
-function remember<Value>(find: (text: string) => Value, maxLength: number): (text: string) => Value {
+// Clients call a server by few hosts, and ask much the same. What is remembered takes a few megabytes at most.
+function remember<Value>(find: (text: string) => Value): (text: string) => Value {
   const known = new Map<string, Value>();
   return (text) => {
-    if (text.length > maxLength) return find(text);
     let value = known.get(text);
     if (value === undefined) {
       value = find(text);
+      if (text.length > MAX_REMEMBERED_LENGTH) return value;
       if (known.size >= MAX_REMEMBERED) known.clear();
       known.set(text, value);
     }

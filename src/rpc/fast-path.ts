@@ -4,10 +4,10 @@ import { logCall } from "./access-log.ts";
 import { peerOf } from "./context.ts";
 import { type CorsOptions, corsHeaders } from "./cors.ts";
 import { type BodyReader, createBodyReader, type Received } from "./fast-path-body.ts";
-import { createHeadReader, type FastRequest, type HeadReader, messageOfFrame } from "./fast-path-request.ts";
+import { createHeadReader, type FastRequest, type HeadReader, isOneFrame } from "./fast-path-request.ts";
 import { COMPRESS_MIN_BYTES, type Handlers } from "./handlers.ts";
 import type { Limits } from "./limits.ts";
-import { cachingHeaders, FRAME_PREFIX_BYTES, isKnown, type ReadyAnswer, type ReadyAnswers } from "./ready-answers.ts";
+import { cachingHeaders, FRAME_PREFIX_BYTES, isKnown, type ReadyAnswers } from "./ready-answers.ts";
 import type { RequestIds } from "./request-id.ts";
 
 /** An answer that leaves on the fast path. */
@@ -82,13 +82,13 @@ export function createFastPath(options: FastPathOptions): FastPath {
     readBody: createBodyReader(clock, maxBodyBytes, PATIENCE_MS),
     log: logger.isLevelEnabled("debug") ? log : undefined,
 
-    reply({ method, kind, message: asked, compressible, headers: given }, { bytes, rest }) {
-      if (rest !== undefined) return;
-      const message = kind === "grpc" ? messageOfFrame(bytes) : (asked ?? bytes);
-      if (message === undefined || message.length > limits.maxMessageBytes) return;
-      let answer: ReadyAnswer;
+    reply({ method, kind, question, compressible, headers: given }, { bytes, rest }) {
+      if (rest !== undefined || (kind === "grpc" && !isOneFrame(bytes))) return;
+      const start = kind === "grpc" ? FRAME_PREFIX_BYTES : 0;
+      if ((question?.message ?? bytes).length - start > limits.maxMessageBytes) return;
+      let answer = answers.kept(method, question?.key ?? bytes.toString("latin1", start));
       try {
-        answer = answers.answer(method, message);
+        answer ??= answers.answer(method, question?.message ?? bytes.subarray(start));
       } catch {
         return; // connect asks again, and tells the caller and the log what is wrong
       }

@@ -29,7 +29,7 @@ const PREFACE = Buffer.from("PRI");
  */
 export function createFront(dispatch: Dispatch, tlsFiles: TlsFiles | undefined, limits: Limits, clock: Clock): Front {
   const http1 = createHttp1(dispatch, limits);
-  const http2 = createHttp2(dispatch, limits);
+  const http2 = createHttp2(dispatch, limits, clock);
   const sockets = new Set<net.Socket>();
   const undecided = new Set<net.Socket>();
   let draining = false;

@@ -1,5 +1,6 @@
 import http2 from "node:http2";
 import type { Duplex } from "node:stream";
+import type { Clock } from "../core/clock.ts";
 import type { Dispatch } from "./dispatch.ts";
 import type { Received } from "./fast-path-body.ts";
 import { answerFastHttp2 } from "./fast-path-http2.ts";
@@ -13,31 +14,49 @@ export type Http2 = {
   drain(): void;
 };
 
+/** What tells whether a connection is idle. */
+type Activity = {
+  /** Open calls, but for those on the fast path, which are over before a connection can be called idle. */
+  slowCalls: number;
+  /** How many checks have found no call since the last one. */
+  checksWithoutCall: number;
+};
+
+// How often a connection without calls is looked at before it is closed: that much more than the limit it may live.
+const IDLE_CHECKS = 4;
+
 /** Creates an HTTP/2 server that never listens. */
-export function createHttp2(dispatch: Dispatch, limits: Limits): Http2 {
-  // How many calls are open, but for those on the fast path, which are over before a connection can be called idle.
-  const sessions = new Map<http2.Http2Session, { streams: number }>();
+export function createHttp2(dispatch: Dispatch, limits: Limits, clock: Clock): Http2 {
+  const sessions = new Map<http2.Http2Session, Activity>();
   const server = http2.createServer({
     settings: { enablePush: false, maxConcurrentStreams: limits.maxStreamsPerConnection },
   });
 
   server.on("session", (session) => {
-    const open = { streams: 0 };
-    sessions.set(session, open);
+    sessions.set(session, { slowCalls: 0, checksWithoutCall: 0 });
     session.once("close", () => sessions.delete(session));
-    session.setTimeout(limits.idleTimeoutMs);
-    session.on("timeout", () => {
-      if (open.streams === 0) session.close();
-    });
   });
+
+  // Node's own timeout is set anew with every frame, which costs more than everything else here.
+  const checkIdle = () => {
+    for (const [session, activity] of sessions) {
+      if (activity.slowCalls === 0 && activity.checksWithoutCall++ >= IDLE_CHECKS) session.close();
+    }
+    stopChecking = clock.setTimer(limits.idleTimeoutMs / IDLE_CHECKS, checkIdle);
+  };
+  let stopChecking = clock.setTimer(limits.idleTimeoutMs / IDLE_CHECKS, checkIdle);
 
   // The only stream listener, and no request listener: with both, a stream would be answered twice.
   server.on("stream", (stream, headers, flags, rawHeaders) => {
+    const activity = stream.session && sessions.get(stream.session);
+    if (activity !== undefined) activity.checksWithoutCall = 0;
     const slow = (received?: Received) => {
-      const open = stream.session && sessions.get(stream.session);
-      if (open !== undefined) {
-        open.streams++;
-        stream.once("close", () => open.streams--);
+      if (activity !== undefined) {
+        activity.slowCalls++;
+        stream.once("close", () => {
+          activity.slowCalls--;
+          activity.checksWithoutCall = 0;
+        });
       }
       const request = new http2.Http2ServerRequest(stream, headers, {}, rawHeaders);
       dispatch.answer(request, new http2.Http2ServerResponse(stream), received);
@@ -49,6 +68,7 @@ export function createHttp2(dispatch: Dispatch, limits: Limits): Http2 {
   return {
     serve: (socket) => void server.emit("connection", socket),
     drain() {
+      stopChecking();
       for (const session of sessions.keys()) session.close();
     },
   };

@@ -25,6 +25,12 @@ export type ReadyAnswer = {
 /** What a part knows about the cacheable RPCs that it serves. */
 export type ReadyAnswers = {
   /**
+   * The answer to a request, if it is at hand as it is.
+   *
+   * @param request - as of {@link ReadyAnswers.answer}, each byte as the character of that number (Latin-1)
+   */
+  kept(method: DescMethodUnary, request: string): ReadyAnswer | undefined;
+  /**
    * The answer to a request. It must be quick and depend on nothing but the request and the part's state.
    *
    * @param request - the encoded request message, as the caller sent it

@@ -23,6 +23,8 @@ const ETAG = '"some-tag"';
 class EchoAnswers implements ReadyAnswers {
   asked = 0;
 
+  kept(): undefined {}
+
   answer(_: DescMethodUnary, request: Uint8Array) {
     this.asked++;
     const { value } = fromBinary(StringValueSchema, request);
@@ -369,6 +371,7 @@ const table: Row[] = [
       ["no message", "encoding=proto&base64=1"],
       ["another parameter", `${query("hello")}&more=1`],
       ["malformed", "encoding=proto&base64=1&message=____"],
+      ["a second question mark", `${query("hello")}?more`],
       ["an empty query", ""],
     ] as const
   ).map(([name, text, fast, headers]) => ({
