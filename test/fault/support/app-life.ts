@@ -16,7 +16,7 @@ export interface Cast {
   readonly chance: Chance;
 }
 
-const { registry, auth, articles, journal } = meshDomains;
+const { registry, auth, articles, journal, billing } = meshDomains;
 
 /** Lives an app's whole life, all workflows in it, and tells what should be left of it. */
 export async function liveApp({ developer, namespace, users, chance }: Cast, slug: string): Promise<AppStory> {
@@ -67,7 +67,7 @@ class ServiceLife {
 
   async setBackbone(): Promise<void> {
     const { appId, backbone } = this.#story;
-    const services = [{ role: OperationalRole.LOGGING, name: "logs", url: `http://${journal}/otlp` }];
+    const services = [{ role: OperationalRole.BILLING, name: "bill", url: `http://${billing}` }];
     const attempts = await this.#developer.complete(
       () => this.#developer.flows.updateBackbone({ appId, services }),
       async () => (await this.#developer.app(appId)).context?.operationalServices.length === 1,

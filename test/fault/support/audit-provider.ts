@@ -1,4 +1,5 @@
 import BetterSqlite3 from "better-sqlite3";
+import { KeyRole } from "../../../gen/omi/key/v1/key_pb.ts";
 import { ServiceStatus } from "../../../gen/omi/registry/v1/service_pb.ts";
 import { fromHex } from "../../../src/core/bytes.ts";
 import { keyIdOf } from "../../../src/statement/key-id.ts";
@@ -26,7 +27,7 @@ export function auditProvider(file: string, domain: string, truth: Truth): strin
   const db = new BetterSqlite3(file, { readonly: true });
   try {
     const isAgent = hasTable(db, "provisions");
-    const problems = [...auditTenants(db, domain, truth), ...auditOrders(db)];
+    const problems = [...auditTenants(db, domain, truth), ...auditOrders(db, truth)];
     problems.push(...(isAgent ? auditProvisions(db, domain, truth) : auditPairs(db, truth)));
     return problems.map((problem) => `${domain}: ${problem}`);
   } finally {
@@ -77,8 +78,8 @@ function* auditTenants(db: BetterSqlite3.Database, domain: string, { facts, hist
   for (const key of strays) yield `${nameOf(key)}: a key without a tenant`;
 }
 
-/** Nothing is left under way, and every spent nonce belongs to an order. */
-function* auditOrders(db: BetterSqlite3.Database): Generator<string> {
+/** Nothing is left under way, and every nonce that a developer spent belongs to an order. */
+function* auditOrders(db: BetterSqlite3.Database, { facts }: Truth): Generator<string> {
   const pending = rows<{ appId: string; serviceId: string }>(
     db,
     "SELECT app_id AS appId, service_id AS serviceId FROM rotations",
@@ -100,7 +101,8 @@ function* auditOrders(db: BetterSqlite3.Database): Generator<string> {
     if (!hasTable(db, table)) continue;
     for (const { id } of rows<{ id: string }>(db, `SELECT lower(hex(${column})) AS id FROM ${table}`)) orders.add(id);
   }
-  const nonces = readNonces(db);
+  const masters = new Set(facts.keys.filter(({ role }) => role === KeyRole.MASTER).map(({ keyId }) => keyId));
+  const nonces = readNonces(db).filter(({ signer }) => masters.has(signer));
   if (new Set(nonces.map(({ statementId }) => statementId)).size !== nonces.length) yield "an order spent two nonces";
   for (const { statementId } of nonces) {
     if (!orders.has(statementId)) yield `a nonce was spent by ${statementId}, which is no order`;

@@ -2,6 +2,7 @@ import BetterSqlite3 from "better-sqlite3";
 import { DataHandling } from "../../../gen/omi/agent/v1/agent_pb.ts";
 import { ServiceStatus } from "../../../gen/omi/registry/v1/service_pb.ts";
 import { meshDomains } from "../../../src/operator/mesh.ts";
+import { auditBilling } from "./audit-billing.ts";
 import type { Truth } from "./audit-provider.ts";
 import type { FaultMesh } from "./fault-mesh.ts";
 import { statusName } from "./service-history.ts";
@@ -9,7 +10,12 @@ import type { AppStory, Count, ServiceStory } from "./story.ts";
 
 /** Everything that did not come out as the developers were told. */
 export function auditStories(mesh: FaultMesh, stories: readonly AppStory[], truth: Truth): string[] {
-  return [...auditEffects(stories, truth), ...auditUsers(mesh, stories), ...auditArticles(mesh, stories)];
+  return [
+    ...auditEffects(stories, truth),
+    ...auditUsers(mesh, stories),
+    ...auditArticles(mesh, stories),
+    ...auditBilling(mesh, stories),
+  ];
 }
 
 function* auditEffects(stories: readonly AppStory[], { facts, histories }: Truth): Generator<string> {

@@ -29,6 +29,8 @@ const PAUSE_MS = 250;
 /** All calls of all developers, as they leave their machines. */
 export class Calls {
   readonly answered: AnsweredCall[] = [];
+  /** True once no more account is kept. */
+  isOver = false;
   /** How many calls were cut, or found nobody. */
   cut = 0;
   #sent: PromiseWithResolvers<string> = Promise.withResolvers();
@@ -60,7 +62,7 @@ export class Calls {
           if (statement !== undefined) this.#announce(domain);
           try {
             const response = await transport.unary(method, signal, timeoutMs, header, message, contextValues);
-            if (statement !== undefined) {
+            if (statement !== undefined && !this.isOver) {
               this.answered.push({ method, statement, response: response.message as Message, attempts, sentAt });
             }
             return response;

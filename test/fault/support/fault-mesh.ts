@@ -11,7 +11,7 @@ import { settings } from "./settings.ts";
 export const providerNames = ["auth-provider", "cms-article", "journal"] as const;
 
 /** The name of a part. */
-export type PartName = "registry" | (typeof providerNames)[number];
+export type PartName = "registry" | (typeof providerNames)[number] | "billing";
 
 /** The files in which the parts keep their state, within the mesh's folder. */
 const databaseFiles = {
@@ -19,11 +19,12 @@ const databaseFiles = {
   "auth-provider": "auth-provider/auth.db",
   "cms-article": "cms-article/agent.db",
   journal: "journal/agent.db",
+  billing: "billing/billing.db",
 } as const satisfies Record<PartName, string>;
 
 const TAIL_LINES = 15;
 
-/** A registry, an Auth Provider and two domain services, each in a process that can be made to fail. */
+/** A registry, an Auth Provider, two domain services and a billing service, each in a process that can be made to fail. */
 export class FaultMesh {
   readonly mesh: Mesh;
   readonly members: Readonly<Record<PartName, FaultMember>>;
