@@ -34,7 +34,8 @@ test("when the file is full, what was confirmed is there and what was refused is
   const confirmed: number[] = [];
   let refused = 0;
   for (let round = 0; round < ROUNDS; round++) {
-    leave(chance.below(JOBS));
+    // A batch needs about one and a half pages for each job.
+    leave(chance.below(3 * JOBS));
     const jobs = Array.from({ length: JOBS }, (_, index) => {
       const id = round * JOBS + index;
       const body = new Uint8Array(chance.below(3 * PAGE_BYTES));
