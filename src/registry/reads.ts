@@ -1,13 +1,12 @@
-import { create, type DescMessage, type DescMethodUnary, fromBinary, type Message, toBinary } from "@bufbuild/protobuf";
-import { BinaryWriter, WireType } from "@bufbuild/protobuf/wire";
+import { create, type DescMethodUnary, fromBinary, type Message, toBinary } from "@bufbuild/protobuf";
+import { WireType } from "@bufbuild/protobuf/wire";
 import { ResolverService } from "../../gen/omi/registry/v1/resolver_service_pb.ts";
 import { AnswerHeaderSchema } from "../../gen/omi/statement/v1/statement_pb.ts";
-import { concatBytes, toBase64Url } from "../core/bytes.ts";
-import { frameOf, type ReadyAnswer, type ReadyAnswers } from "../rpc/ready-answers.ts";
+import { toBase64Url } from "../core/bytes.ts";
+import { FRAME_PREFIX_BYTES, type ReadyAnswer, type ReadyAnswers } from "../rpc/ready-answers.ts";
 import { checkBounds } from "../statement/bounds.ts";
 import { encodeCanonical } from "../statement/canonical.ts";
 import { sha256 } from "../statement/crypto.ts";
-import { signData } from "../statement/statement.ts";
 import { AnswerCache } from "./answer-cache.ts";
 import { answerHeader, type Facts } from "./answers.ts";
 import type { RegistryCore } from "./core.ts";
@@ -17,6 +16,7 @@ import { resolveApp } from "./rpc/resolve-app.ts";
 import { resolveNamespace } from "./rpc/resolve-namespace.ts";
 import { resolveRegistry } from "./rpc/resolve-registry.ts";
 import { resolveService } from "./rpc/resolve-service.ts";
+import { signedFrame } from "./signed-frame.ts";
 import { subjectsOf } from "./subjects.ts";
 
 /** A question of any read. */
@@ -33,14 +33,19 @@ const readsByMethod = new Map<DescMethodUnary, Read>([
   [ResolverService.method.listServices, listServices],
 ]);
 
-/** {@link Facts} with the answer's fields encoded, all but the header. */
-type EncodedFacts = Pick<Facts, "appSequence" | "configEpoch" | "graceEnd" | "subjects"> & {
-  schema: DescMessage;
-  body: Uint8Array;
-};
+/** {@link Facts} as they are kept: encoded, all but the header. */
+interface EncodedFacts extends Pick<Facts, "schema" | "appSequence" | "graceEnd" | "subjects"> {
+  readonly body: Uint8Array;
+  readonly hint: Uint8Array;
+  /** The header of the last second in which somebody asked, without the query. */
+  header: { readonly second: number; readonly encoded: Uint8Array; readonly expiresAt: number } | undefined;
+}
 
 /** A kept answer is not given out in its last seconds, when a slow caller would get it expired. */
 const marginSeconds = 5;
+
+/** About what an encoded header takes. */
+const headerBytes = 100;
 
 /**
  * The registry's signed answers to reads. An answer that anybody may keep is signed once and given to all who ask, until
@@ -73,15 +78,21 @@ export class Reads implements ReadyAnswers {
 
   answer(method: DescMethodUnary, request: Uint8Array): ReadyAnswer {
     const now = Math.floor(this.now() / 1000);
+    // What is known under these bytes was checked when they came first, and a nonce of this length has no rules.
+    const known = this.#factsUnder(method, keyWithoutNonce(method, request), now);
+    if (known !== undefined) return { frame: this.#sign(known, request, now) };
+
     const question = fromBinary(method.input, request) as Question;
     checkBounds(method.input, question, { allowPlainHttp: this.#core.allowPlainHttp });
-    const query = encode(method.input, question);
-    if (question.nonce.length > 0) {
-      const facts = this.#factsOf(method, question, now);
-      return { frame: frameOf(this.#sign(method, facts, query, now).message) };
+    const query = toBinary(method.input, question, { writeUnknownFields: false });
+    if (question.nonce.length === 0) {
+      const key = keyOf(query);
+      return this.kept(method, key) ?? this.#keep(method, key, question, query, now);
     }
-    const key = keyOf(query);
-    return this.kept(method, key) ?? this.#keep(method, key, question, query, now);
+    const key = keyWithoutNonce(method, query);
+    const facts = this.#factsUnder(method, key, now) ?? this.#find(method, question, now);
+    if (key !== undefined) this.#facts.set(method, key, facts, facts.body.length + headerBytes, facts.subjects);
+    return { frame: this.#sign(facts, query, now) };
   }
 
   /**
@@ -100,48 +111,60 @@ export class Reads implements ReadyAnswers {
 
   #keep(method: DescMethodUnary, key: string, question: Question, query: Uint8Array, now: number): ReadyAnswer {
     const facts = this.#find(method, question, now);
-    const { message, expiresAt } = this.#sign(method, facts, query, now);
-    const etag = `"${toBase64Url(sha256(message).subarray(0, 16))}"`;
-    const ready = { frame: frameOf(message), reuse: { expiresAt, etag } };
-    this.#signed.set(method, key, ready, ready.frame.length, facts.subjects);
+    const frame = this.#sign(facts, query, now);
+    const etag = `"${toBase64Url(sha256(frame.subarray(FRAME_PREFIX_BYTES)).subarray(0, 16))}"`;
+    const ready = { frame, reuse: { expiresAt: this.#headerAt(facts, now).expiresAt, etag } };
+    this.#signed.set(method, key, ready, frame.length, facts.subjects);
     return ready;
   }
 
-  #factsOf(method: DescMethodUnary, question: Question, now: number): EncodedFacts {
-    const key = keyOf(encode(method.input, { ...question, nonce: new Uint8Array() } as Question));
-    const kept = this.#facts.get(method, key);
-    if (kept !== undefined && now < kept.graceEnd) return kept;
-    const facts = this.#find(method, question, now);
-    this.#facts.set(method, key, facts, facts.body.length, facts.subjects);
-    return facts;
+  #factsUnder(method: DescMethodUnary, key: string | undefined, now: number): EncodedFacts | undefined {
+    const kept = key === undefined ? undefined : this.#facts.get(method, key);
+    return kept !== undefined && now < kept.graceEnd ? kept : undefined;
   }
 
   #find(method: DescMethodUnary, question: Question, now: number): EncodedFacts {
     const read = readsByMethod.get(method);
     if (read === undefined) throw new TypeError(`${method} is not a read of the registry`);
-    const { message, ...facts } = read(this.#core, question as never, now);
-    return { ...facts, body: encodeCanonical(facts.schema, create(facts.schema, message)) };
+    const { message, configEpoch, ...facts } = read(this.#core, question as never, now);
+    const hint = "configEpoch" in method.output.field ? { configEpoch: BigInt(configEpoch) } : {};
+    return {
+      ...facts,
+      body: encodeCanonical(facts.schema, create(facts.schema, message)),
+      hint: toBinary(method.output, create(method.output, hint)),
+      header: undefined,
+    };
   }
 
-  /** The encoded response. The header is field 1 of every answer, so in the deterministic encoding it comes first. */
-  #sign(method: DescMethodUnary, facts: EncodedFacts, query: Uint8Array, now: number) {
-    const key = this.#core.keyring.signingKey(now);
-    const header = create(AnswerHeaderSchema, { ...answerHeader(this.#core, facts, now), query, signer: key.keyId });
-    const headerField = new BinaryWriter()
-      .tag(1, WireType.LengthDelimited)
-      .bytes(encodeCanonical(AnswerHeaderSchema, header))
-      .finish();
-    const answer = signData(facts.schema.typeName, concatBytes(headerField, facts.body), key);
-    const hint = "configEpoch" in method.output.field ? { configEpoch: BigInt(facts.configEpoch) } : {};
-    const message = toBinary(method.output, create(method.output, { answer, ...hint }));
-    return { message, expiresAt: Number(header.expiresAt) };
+  #sign(facts: EncodedFacts, query: Uint8Array, now: number): Uint8Array {
+    const { schema, body, hint } = facts;
+    const header = this.#headerAt(facts, now).encoded;
+    return signedFrame({ schema, header, body, hint }, query, this.#core.keyring.signingKey(now));
   }
-}
 
-function encode(schema: DescMessage, message: Message): Uint8Array {
-  return toBinary(schema, message, { writeUnknownFields: false });
+  #headerAt(facts: EncodedFacts, now: number): NonNullable<EncodedFacts["header"]> {
+    if (facts.header?.second !== now) {
+      const signer = this.#core.keyring.signingKey(now).keyId;
+      const header = create(AnswerHeaderSchema, { ...answerHeader(this.#core, facts, now), signer });
+      const encoded = encodeCanonical(AnswerHeaderSchema, header);
+      facts.header = { second: now, encoded, expiresAt: Number(header.expiresAt) };
+    }
+    return facts.header;
+  }
 }
 
 function keyOf(query: Uint8Array): string {
   return Buffer.from(query.buffer, query.byteOffset, query.length).toString("latin1");
+}
+
+const nonceLength = 16;
+
+/**
+ * The key of a request but for its nonce; undefined if it does not end with one. In the deterministic encoding it does, as
+ * `nonce` is the last field of every question.
+ */
+function keyWithoutNonce(method: DescMethodUnary, query: Uint8Array): string | undefined {
+  const end = query.length - nonceLength - 2;
+  const tag = ((method.input.field.nonce?.number ?? 0) << 3) | WireType.LengthDelimited;
+  return end >= 0 && query[end] === tag && query[end + 1] === nonceLength ? keyOf(query.subarray(0, end)) : undefined;
 }
