@@ -1,7 +1,7 @@
 import type { DescMessage } from "@bufbuild/protobuf";
 import { createClient, type Transport } from "@connectrpc/connect";
 import { type DirectoryEntry, Party } from "../../gen/omi/directory/v1/directory_pb.ts";
-import { RegistryAnswerSchema } from "../../gen/omi/registry/v1/registry_pb.ts";
+import { RegistryAnswerSchema, RegistryKeyListSchema } from "../../gen/omi/registry/v1/registry_pb.ts";
 import { ResolverService } from "../../gen/omi/registry/v1/resolver_service_pb.ts";
 import type { Statement } from "../../gen/omi/statement/v1/statement_pb.ts";
 import { type Clock, unixSeconds } from "../core/clock.ts";
@@ -41,6 +41,7 @@ export class RegistryConnection {
       pinStore: options.pinStore,
       readEntry: () => this.#entry(),
       fetchKeys: () => this.#fetchKeys(),
+      listKeys: (afterVersion) => this.#listKeys(afterVersion),
     });
   }
 
@@ -118,6 +119,16 @@ export class RegistryConnection {
       if (keys === undefined) throw answerInvalid(this.domain, "answer.registry_keys", "no key set in it");
       return keys;
     });
+  }
+
+  async #listKeys(afterVersion: bigint): Promise<readonly Statement[]> {
+    const { answer } = await this.call((transport) =>
+      createClient(ResolverService, transport).listRegistryKeys({ afterVersion }),
+    );
+    return checkAnswer(
+      this.domain,
+      () => openAnswer(RegistryKeyListSchema, answer, { field: "answer" }).message.keySets,
+    );
   }
 
   #unavailable(cause: unknown): Refusal {

@@ -1,6 +1,6 @@
 import { KeyAlgorithm } from "../../gen/omi/key/v1/key_pb.ts";
 import { type RegistryKey, type RegistryKeys, RegistryKeysSchema } from "../../gen/omi/registry/v1/registry_pb.ts";
-import type { Statement } from "../../gen/omi/statement/v1/statement_pb.ts";
+import type { AnswerHeader, Statement } from "../../gen/omi/statement/v1/statement_pb.ts";
 import { equalBytes } from "../core/bytes.ts";
 import { publicKeyProblem } from "../statement/crypto.ts";
 import { openAnswer, verifySignature } from "../statement/statement.ts";
@@ -40,13 +40,28 @@ export async function followKeys(
       if (message.version === trusted.version && equalSets(message.keys, trusted.keys)) return trusted;
       throw answerInvalid(domain, `${FIELD}.version`, "a key set that was replaced");
     }
-    const signers = trusted?.keys ?? message.keys;
-    const signer = findKey(signers, header.signer, Number(header.issuedAt));
+    const signer = signerOf(trusted?.keys ?? message.keys, header);
     if (signer === undefined)
       throw answerInvalid(domain, `${FIELD}.header.signer`, "no trusted key signed the key set");
     await verifySignature(opened, signer);
     return { version: message.version, keys: message.keys };
   });
+}
+
+/** What the set in `statement` says of itself: its version, and whether a key that counts in `trusted` is its signer. */
+export async function peekKeys(
+  domain: string,
+  trusted: TrustedKeys,
+  statement: Statement,
+): Promise<{ readonly version: bigint; readonly follows: boolean }> {
+  const { message, header } = await checkAnswer(domain, () =>
+    openAnswer(RegistryKeysSchema, statement, { field: FIELD }),
+  );
+  return { version: message.version, follows: signerOf(trusted.keys, header) !== undefined };
+}
+
+function signerOf(keys: readonly RegistryKey[], { signer, issuedAt }: AnswerHeader): Uint8Array | undefined {
+  return findKey(keys, signer, Number(issuedAt));
 }
 
 function checkContent(domain: string, message: RegistryKeys): void {

@@ -6,6 +6,7 @@ import type { Clock } from "../core/clock.ts";
 import { keyIdOf } from "../statement/key-id.ts";
 import { findKey } from "./entry.ts";
 import type { PinStore } from "./pin-store.ts";
+import { followChain } from "./registry-key-chain.ts";
 import { followKeys, type TrustedKeys } from "./registry-keys.ts";
 
 /** What {@link RegistryTrust} needs. */
@@ -15,8 +16,10 @@ export type RegistryTrustOptions = {
   readonly pinStore: PinStore;
   /** Reads the registry's directory entry. */
   readonly readEntry: () => Promise<DirectoryEntry>;
-  /** Asks the registry itself for its current key set; nothing of the answer is believed but what {@link followKeys} accepts. */
+  /** Asks the registry itself for its current key set; nothing of the answer is believed but what {@link followChain} accepts. */
   readonly fetchKeys: () => Promise<Statement>;
+  /** Asks the registry itself for a page of its key sets after a version, by ascending version; empty if there is none. */
+  readonly listKeys: (afterVersion: bigint) => Promise<readonly Statement[]>;
 };
 
 const FIRST_CONTACT = "first-contact";
@@ -64,7 +67,7 @@ export class RegistryTrust {
   }
 
   async #follow(): Promise<TrustedKeys> {
-    const { domain, clock, readEntry, fetchKeys } = this.#options;
+    const { domain, clock, readEntry, fetchKeys, listKeys } = this.#options;
     const entry = await readEntry();
     if (this.#trusted === undefined) {
       this.#trusted = this.#begin(entry);
@@ -73,8 +76,10 @@ export class RegistryTrust {
     }
     this.#refreshedAt = clock.now();
     // At first contact the document of the domain itself counts for more than an answer of the host that serves its RPCs.
-    const candidate = (this.#trusted === undefined ? entry.registryKeys : undefined) ?? (await fetchKeys());
-    const next = await followKeys(domain, this.#trusted, candidate);
+    const next =
+      this.#trusted === undefined
+        ? await followKeys(domain, undefined, entry.registryKeys ?? (await fetchKeys()))
+        : await followChain(domain, this.#trusted, await fetchKeys(), listKeys);
     if (next !== this.#trusted) this.#keep(entry, next);
     this.#trusted = next;
     return next;

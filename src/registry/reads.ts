@@ -11,6 +11,7 @@ import { AnswerCache } from "./answer-cache.ts";
 import { answerHeader, type Facts } from "./answers.ts";
 import type { RegistryCore } from "./core.ts";
 import type { Effect } from "./effects.ts";
+import { listRegistryKeys } from "./rpc/list-registry-keys.ts";
 import { listServices } from "./rpc/list-services.ts";
 import { resolveApp } from "./rpc/resolve-app.ts";
 import { resolveNamespace } from "./rpc/resolve-namespace.ts";
@@ -27,6 +28,7 @@ type Read = (core: RegistryCore, request: never, now: number) => Facts;
 
 const readsByMethod = new Map<DescMethodUnary, Read>([
   [ResolverService.method.resolveRegistry, resolveRegistry],
+  [ResolverService.method.listRegistryKeys, listRegistryKeys],
   [ResolverService.method.resolveNamespace, resolveNamespace],
   [ResolverService.method.resolveApp, resolveApp],
   [ResolverService.method.resolveService, resolveService],

@@ -108,6 +108,7 @@ export class RegistryStore {
   readonly #keysOfService;
   readonly #proof;
   readonly #latestKeySet;
+  readonly #keySets;
   readonly #contact;
   readonly #putContact;
   readonly #countAttempt;
@@ -148,6 +149,11 @@ export class RegistryStore {
     this.#latestKeySet = db.prepare<[], { version: number; statement: Uint8Array }>(
       "SELECT version, statement FROM registry_keys ORDER BY version DESC LIMIT 1",
     );
+    this.#keySets = db
+      .prepare<[bigint, number], Uint8Array>(
+        "SELECT statement FROM registry_keys WHERE version > ? ORDER BY version LIMIT ?",
+      )
+      .pluck();
     this.#contact = db.prepare<[string], ContactRow>(
       `SELECT namespace, email, salt, code_hash AS codeHash, code_attempts AS codeAttempts
        FROM contacts WHERE namespace = ?`,
@@ -205,6 +211,11 @@ export class RegistryStore {
   /** The registry's key set with the highest version, as the encoded Statement. */
   latestKeySet(): { version: number; statement: Uint8Array } | undefined {
     return this.#latestKeySet.get();
+  }
+
+  /** Up to `limit` of the registry's key sets by ascending version, those after `afterVersion`, as encoded Statements. */
+  keySets(afterVersion: bigint, limit: number): Uint8Array[] {
+    return this.#keySets.all(afterVersion, limit);
   }
 
   contact(namespace: string): ContactRow | undefined {

@@ -4,12 +4,15 @@ import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import { describe, expect, test } from "vitest";
 import { DirectoryEntrySchema, Party } from "../../gen/omi/directory/v1/directory_pb.ts";
 import { KeyAlgorithm } from "../../gen/omi/key/v1/key_pb.ts";
+import { RegistryKeysSchema } from "../../gen/omi/registry/v1/registry_pb.ts";
 import type { Statement } from "../../gen/omi/statement/v1/statement_pb.ts";
 import { Reason } from "../../src/core/refusal.ts";
 import { createPinFile } from "../../src/directory/pin-file.ts";
 import { createMemoryPinStore, type PinStore } from "../../src/directory/pin-store.ts";
+import { followChain } from "../../src/directory/registry-key-chain.ts";
 import { followKeys } from "../../src/directory/registry-keys.ts";
 import { RegistryTrust } from "../../src/directory/registry-trust.ts";
+import { openAnswer } from "../../src/statement/statement.ts";
 import { FakeClock } from "../support/clock.ts";
 import { temporaryFolder } from "../support/files.ts";
 import { testKey } from "../support/keys.ts";
@@ -63,6 +66,7 @@ function client(
   entry: MessageInitShape<typeof DirectoryEntrySchema>,
   served: () => Statement,
   pinStore: PinStore = createMemoryPinStore(),
+  listed: () => readonly Statement[] = () => [],
 ) {
   const clock = new FakeClock();
   const calls = { count: 0 };
@@ -72,8 +76,16 @@ function client(
     calls.count++;
     return served();
   };
-  const trust = new RegistryTrust({ domain, clock, pinStore, readEntry, fetchKeys });
-  return { trust, clock, calls, keyAt: (key: { keyId: string }) => trust.keyAt(key.keyId, clock.seconds()) };
+  const lists = { count: 0 };
+  // Two sets a page.
+  const listKeys = async (after: bigint) => {
+    lists.count++;
+    return listed()
+      .filter((set) => versionOf(set) > after)
+      .slice(0, 2);
+  };
+  const trust = new RegistryTrust({ domain, clock, pinStore, readEntry, fetchKeys, listKeys });
+  return { trust, clock, calls, lists, keyAt: (key: { keyId: string }) => trust.keyAt(key.keyId, clock.seconds()) };
 }
 
 describe("a client of a registry", () => {
@@ -119,6 +131,84 @@ describe("a client of a registry", () => {
   });
 });
 
+describe("a client that was away", () => {
+  const keys = Array.from({ length: 300 }, (_, i) => testKey(`registry ${i}`));
+  const key = (i: number) => keys[i] as (typeof keys)[number];
+  const rotation = (version: number) =>
+    keySetOf(domain, BigInt(version), [keyOf(key(version - 1)), keyOf(key(version))], key(version - 1));
+  /** Each set has the last key of the one before it, and a new one. */
+  const rotations = keys.slice(1).map((_, i) => rotation(i + 1));
+  const upTo = (version: number) => rotations.slice(0, version);
+
+  /** It trusts version 1; then the registry has `sets`. */
+  async function away(sets: readonly Statement[], pinStore = createMemoryPinStore()) {
+    let served: readonly Statement[] = upTo(1);
+    const current = () => served.at(-1) as Statement;
+    const all = client({ registryKeys: rotation(1) }, current, pinStore, () => served);
+    await all.keyAt(key(0));
+    served = sets;
+    all.clock.advance(10);
+    return { ...all, pinStore };
+  }
+
+  test("for three rotations follows set by set, and keeps the last one", async () => {
+    const { keyAt, pinStore } = await away(upTo(4));
+    expect(await keyAt(key(4))).toEqual(key(4).publicKey);
+    expect(pinStore.load(domain)).toMatchObject({ version: 4n, keys: [keyOf(key(3)), keyOf(key(4))] });
+    expect(await keyAt(key(0))).toBeUndefined();
+  });
+
+  test("for one rotation asks for no list", async () => {
+    const { keyAt, lists } = await away(upTo(2));
+    expect(await keyAt(key(2))).toEqual(key(2).publicKey);
+    expect(lists.count).toBe(0);
+  });
+
+  test.each<[string, readonly Statement[]]>([
+    ["lacks a set", [rotation(1), rotation(3), rotation(4)]],
+    ["has a set by a stranger", [rotation(1), keySetOf(domain, 2n, [keyOf(key(2))], stranger), rotation(3)]],
+    [
+      "has a set whose signature is another's",
+      [rotation(1), { ...rotation(2), signature: rotation(3).signature }, rotation(3), rotation(4)],
+    ],
+    ["has a set of another domain", [rotation(1), keySetOf("crm.mesh.test", 2n, [keyOf(key(2))], key(1)), rotation(3)]],
+    ["ends with a set by a stranger", [...upTo(3), keySetOf(domain, 4n, [keyOf(stranger)], stranger)]],
+    ["is empty", [rotation(4)]],
+  ])("refuses a chain that %s, and trusts what it did before", async (_, sets) => {
+    const { keyAt, pinStore } = await away(sets);
+    expect((await refusalOf(keyAt(key(4)))).reason).toBe(Reason.ANSWER_INVALID);
+    expect(pinStore.load(domain)?.version).toBe(1n);
+    expect(await keyAt(key(1))).toEqual(key(1).publicKey);
+  });
+
+  test("refuses a list that goes in circles", async () => {
+    const trusted = await followKeys(domain, undefined, rotation(1));
+    const chain = followChain(domain, trusted, rotation(9), async () => [rotation(2)]);
+    expect((await refusalOf(chain)).reason).toBe(Reason.ANSWER_INVALID);
+  });
+
+  test("follows at most 256 sets at once, and goes on from there the next time", async () => {
+    const { keyAt, clock, lists } = await away(upTo(290));
+    expect(await keyAt(key(290))).toBeUndefined();
+    expect(await keyAt(key(257))).toEqual(key(257).publicKey);
+    expect(lists.count).toBeLessThanOrEqual(129);
+    clock.advance(10);
+    expect(await keyAt(key(290))).toEqual(key(290).publicKey);
+  });
+
+  test("begins with the first set that a preset key signed", async () => {
+    const pinStore = createMemoryPinStore();
+    const { keyAt } = client(
+      { keys: [presetKey(key(2))] },
+      () => rotation(6),
+      pinStore,
+      () => upTo(6),
+    );
+    expect(await keyAt(key(6))).toEqual(key(6).publicKey);
+    expect(pinStore.load(domain)?.version).toBe(6n);
+  });
+});
+
 describe("a pin file", () => {
   test("remembers across restarts", () => {
     const path = join(temporaryFolder(), "registries.json");
@@ -136,6 +226,10 @@ describe("a pin file", () => {
     expect(() => createPinFile(path).load(domain)).toThrow();
   });
 });
+
+function versionOf(set: Statement): bigint {
+  return openAnswer(RegistryKeysSchema, set).message.version;
+}
 
 function presetKey({ publicKey }: { publicKey: Uint8Array }) {
   return { publicKey, algorithm: KeyAlgorithm.ED25519 };

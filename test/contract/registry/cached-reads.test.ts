@@ -37,6 +37,7 @@ function questionsAbout({ app, serviceId }: TestService): Question[] {
   const { appId, namespace } = app;
   return [
     { method: methods.resolveRegistry, request: {} },
+    { method: methods.listRegistryKeys, request: { afterVersion: 0n } },
     { method: methods.resolveNamespace, request: { namespace } },
     { method: methods.resolveApp, request: { appId } },
     { method: methods.resolveService, request: { appId, serviceId } },
@@ -221,14 +222,14 @@ test("a kept answer ends with the grace period that it tells of", async () => {
     statement: rotationOf(clock, service, testKey("new"), { gracePeriodSeconds: 60 }),
   });
   clock.advance(20);
-  for (const question of questionsAbout(service).slice(3)) {
+  for (const question of questionsAbout(service).slice(4)) {
     const fresh = { ...question, request: { ...question.request, nonce: testNonce() } };
     for (const each of [question, fresh]) {
       expect((await opened(registry, each)).header.expiresAt).toBe(BigInt(clock.seconds() + 40));
     }
   }
   clock.advance(40);
-  for (const question of questionsAbout(service).slice(3)) {
+  for (const question of questionsAbout(service).slice(4)) {
     const fresh = { ...question, request: { ...question.request, nonce: testNonce() } };
     const answers = [await opened(registry, question), await opened(registry, fresh)];
     for (const answer of answers) expect(JSON.stringify(said(answer), text)).not.toContain(service.key.keyId);

@@ -2,12 +2,17 @@ import { join } from "node:path";
 import { expect, onTestFinished, test } from "vitest";
 import { HeadsSchema } from "../../../gen/omi/event/v1/event_pb.ts";
 import { RegistryKeysPublishedSchema } from "../../../gen/omi/registry/v1/log_pb.ts";
-import { RegistryAnswerSchema, RegistryKeysSchema } from "../../../gen/omi/registry/v1/registry_pb.ts";
+import {
+  RegistryAnswerSchema,
+  RegistryKeyListSchema,
+  RegistryKeysSchema,
+} from "../../../gen/omi/registry/v1/registry_pb.ts";
 import type { Statement } from "../../../gen/omi/statement/v1/statement_pb.ts";
 import { Reason } from "../../../src/core/refusal.ts";
 import { followKeys, type TrustedKeys } from "../../../src/directory/registry-keys.ts";
 import type { ConfiguredKey } from "../../../src/registry/keyring.ts";
 import { openAnswer } from "../../../src/statement/statement.ts";
+import { connectionsTo } from "../../directory/support.ts";
 import { FakeClock } from "../../support/clock.ts";
 import { claimOf, present } from "../../support/developer.ts";
 import { newFolder, removeFolder } from "../../support/files.ts";
@@ -103,6 +108,47 @@ test.each<[what: string, ...steps: [seconds: number, ...keys: ConfiguredKey[]][]
     trusted = await followKeys(registryDomain, trusted, set);
   }
   expect(trusted?.version).toBe(BigInt(steps.length));
+});
+
+/** Publishes `count` key sets, each with the key before it and a new one, and lists them from then on. */
+async function afterRotations<T>(count: number, use: (registry: RunningRegistry) => Promise<T>): Promise<T> {
+  const withRegistry = registries();
+  const keys = Array.from({ length: count + 1 }, (_, i) => configured(testKey(`registry ${i}`)));
+  for (let i = 0; i < count - 1; i++) await withRegistry(keys.slice(i, i + 2), i, keySet);
+  return withRegistry(keys.slice(count - 1), count, use);
+}
+
+async function listed({ resolver }: RunningRegistry, afterVersion: bigint): Promise<readonly Statement[]> {
+  const { answer } = await resolver.listRegistryKeys({ afterVersion });
+  const { message } = openAnswer(RegistryKeyListSchema, present(answer));
+  expect(message.domain).toBe(registryDomain);
+  return message.keySets;
+}
+
+test("all key sets can be listed, page by page, and followed", async () => {
+  await afterRotations(18, async (registry) => {
+    const [page, rest] = [await listed(registry, 0n), await listed(registry, 16n)];
+    expect([...page, ...rest].map(versionOf)).toEqual(Array.from({ length: 18 }, (_, i) => BigInt(i + 1)));
+    let trusted: TrustedKeys | undefined;
+    for (const set of [...page, ...rest]) trusted = await followKeys(registryDomain, trusted, set);
+    expect(rest.at(-1)).toEqual(await keySet(registry));
+  });
+});
+
+test("a client that knows the first key alone follows to the last one", async () => {
+  const known = testKey("registry 0");
+  await afterRotations(4, async (registry) => {
+    const client = connectionsTo({ ...registry, key: known }).registries.forDomain(registryDomain);
+    const { header } = await client.resolveRegistry({ fresh: true });
+    expect(header.signer).toBe(testKey("registry 3").keyId);
+  });
+});
+
+test("nothing comes after the last key set", async () => {
+  await afterRotations(2, async (registry) => {
+    expect((await listed(registry, 1n)).map(versionOf)).toEqual([2n]);
+    for (const after of [2n, 3n, 2n ** 63n - 1n, 2n ** 64n - 1n]) expect(await listed(registry, after)).toEqual([]);
+  });
 });
 
 test.each<[what: string, seconds: number, ...keys: ConfiguredKey[]]>([

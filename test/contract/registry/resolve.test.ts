@@ -48,6 +48,11 @@ const reads: readonly Read[] = [
     answer: () => ({ domain: registryDomain, logSize: 4n }),
   },
   {
+    method: ResolverService.method.listRegistryKeys,
+    query: () => ({ afterVersion: 0n }),
+    answer: () => ({ domain: registryDomain, keySets: [{ type: RegistryKeysSchema.typeName }] }),
+  },
+  {
     method: ResolverService.method.resolveNamespace,
     query: ({ app }) => ({ namespace: app.namespace }),
     answer: ({ app }) => ({ namespace: { namespace: app.namespace, masterKeyId: app.master.keyId } }),

@@ -15,11 +15,12 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file omi/registry/v1/registry.proto.
  */
 export const file_omi_registry_v1_registry: GenFile = /*@__PURE__*/
-  fileDesc("Ch5vbWkvcmVnaXN0cnkvdjEvcmVnaXN0cnkucHJvdG8SD29taS5yZWdpc3RyeS52MSKWAQoMUmVnaXN0cnlLZXlzEi4KBmhlYWRlchgBIAEoCzIeLm9taS5zdGF0ZW1lbnQudjEuQW5zd2VySGVhZGVyEg4KBmRvbWFpbhgCIAEoCRIPCgd2ZXJzaW9uGAMgASgEEioKBGtleXMYBCADKAsyHC5vbWkucmVnaXN0cnkudjEuUmVnaXN0cnlLZXk6Cbq7GAUKAQMQASJ1CgtSZWdpc3RyeUtleRISCgpwdWJsaWNfa2V5GAEgASgMEisKCWFsZ29yaXRobRgCIAEoDjIYLm9taS5rZXkudjEuS2V5QWxnb3JpdGhtEhIKCm5vdF9iZWZvcmUYAyABKAMSEQoJbm90X2FmdGVyGAQgASgDIo0DCg5SZWdpc3RyeUFuc3dlchIuCgZoZWFkZXIYASABKAsyHi5vbWkuc3RhdGVtZW50LnYxLkFuc3dlckhlYWRlchIOCgZkb21haW4YAiABKAkSVAoNcmVnaXN0cnlfa2V5cxgDIAEoCzIbLm9taS5zdGF0ZW1lbnQudjEuU3RhdGVtZW50QiCquxgcb21pLnJlZ2lzdHJ5LnYxLlJlZ2lzdHJ5S2V5cxIgChhmcmVzaG5lc3Nfd2luZG93X3NlY29uZHMYBCABKA0SJAocZGVmYXVsdF9ncmFjZV9wZXJpb2Rfc2Vjb25kcxgFIAEoDRIgChhtaW5fZ3JhY2VfcGVyaW9kX3NlY29uZHMYBiABKA0SIAoYbWF4X2dyYWNlX3BlcmlvZF9zZWNvbmRzGAcgASgNEjwKEWFjdGl2YXRpb25fcG9saWN5GAggASgOMiEub21pLnJlZ2lzdHJ5LnYxLkFjdGl2YXRpb25Qb2xpY3kSEAoIbG9nX3NpemUYCSABKAQ6Cbq7GAUKAQMQASptChBBY3RpdmF0aW9uUG9saWN5EiEKHUFDVElWQVRJT05fUE9MSUNZX1VOU1BFQ0lGSUVEEAASGgoWQUNUSVZBVElPTl9QT0xJQ1lfT1BFThABEhoKFkFDVElWQVRJT05fUE9MSUNZX0NPREUQAmIGcHJvdG8z", [file_omi_key_v1_key, file_omi_options_v1_options, file_omi_statement_v1_statement]);
+  fileDesc("Ch5vbWkvcmVnaXN0cnkvdjEvcmVnaXN0cnkucHJvdG8SD29taS5yZWdpc3RyeS52MSKWAQoMUmVnaXN0cnlLZXlzEi4KBmhlYWRlchgBIAEoCzIeLm9taS5zdGF0ZW1lbnQudjEuQW5zd2VySGVhZGVyEg4KBmRvbWFpbhgCIAEoCRIPCgd2ZXJzaW9uGAMgASgEEioKBGtleXMYBCADKAsyHC5vbWkucmVnaXN0cnkudjEuUmVnaXN0cnlLZXk6Cbq7GAUKAQMQASJ1CgtSZWdpc3RyeUtleRISCgpwdWJsaWNfa2V5GAEgASgMEisKCWFsZ29yaXRobRgCIAEoDjIYLm9taS5rZXkudjEuS2V5QWxnb3JpdGhtEhIKCm5vdF9iZWZvcmUYAyABKAMSEQoJbm90X2FmdGVyGAQgASgDIq0BCg9SZWdpc3RyeUtleUxpc3QSLgoGaGVhZGVyGAEgASgLMh4ub21pLnN0YXRlbWVudC52MS5BbnN3ZXJIZWFkZXISDgoGZG9tYWluGAIgASgJEk8KCGtleV9zZXRzGAMgAygLMhsub21pLnN0YXRlbWVudC52MS5TdGF0ZW1lbnRCIKq7GBxvbWkucmVnaXN0cnkudjEuUmVnaXN0cnlLZXlzOgm6uxgFCgEDEAEijQMKDlJlZ2lzdHJ5QW5zd2VyEi4KBmhlYWRlchgBIAEoCzIeLm9taS5zdGF0ZW1lbnQudjEuQW5zd2VySGVhZGVyEg4KBmRvbWFpbhgCIAEoCRJUCg1yZWdpc3RyeV9rZXlzGAMgASgLMhsub21pLnN0YXRlbWVudC52MS5TdGF0ZW1lbnRCIKq7GBxvbWkucmVnaXN0cnkudjEuUmVnaXN0cnlLZXlzEiAKGGZyZXNobmVzc193aW5kb3dfc2Vjb25kcxgEIAEoDRIkChxkZWZhdWx0X2dyYWNlX3BlcmlvZF9zZWNvbmRzGAUgASgNEiAKGG1pbl9ncmFjZV9wZXJpb2Rfc2Vjb25kcxgGIAEoDRIgChhtYXhfZ3JhY2VfcGVyaW9kX3NlY29uZHMYByABKA0SPAoRYWN0aXZhdGlvbl9wb2xpY3kYCCABKA4yIS5vbWkucmVnaXN0cnkudjEuQWN0aXZhdGlvblBvbGljeRIQCghsb2dfc2l6ZRgJIAEoBDoJursYBQoBAxABKm0KEEFjdGl2YXRpb25Qb2xpY3kSIQodQUNUSVZBVElPTl9QT0xJQ1lfVU5TUEVDSUZJRUQQABIaChZBQ1RJVkFUSU9OX1BPTElDWV9PUEVOEAESGgoWQUNUSVZBVElPTl9QT0xJQ1lfQ09ERRACYgZwcm90bzM", [file_omi_key_v1_key, file_omi_options_v1_options, file_omi_statement_v1_statement]);
 
 /**
  * The keys of an App Registry. Clients pin a set at first contact and afterwards follow only sets that are signed by a
- * key they already trust; a new key is published before it signs anything.
+ * key they already trust; a new key is published before it signs anything. A client that missed sets reads them with
+ * ListRegistryKeys.
  *
  * @generated from message omi.registry.v1.RegistryKeys
  */
@@ -103,6 +104,42 @@ export const RegistryKeySchema: GenMessage<RegistryKey> = /*@__PURE__*/
   messageDesc(file_omi_registry_v1_registry, 1);
 
 /**
+ * Key sets of a registry, one after the other.
+ *
+ * @generated from message omi.registry.v1.RegistryKeyList
+ */
+export type RegistryKeyList = Message<"omi.registry.v1.RegistryKeyList"> & {
+  /**
+   * In reply to a ListRegistryKeys read.
+   *
+   * @generated from field: omi.statement.v1.AnswerHeader header = 1;
+   */
+  header?: AnswerHeader | undefined;
+
+  /**
+   * The registry's domain.
+   *
+   * @generated from field: string domain = 2;
+   */
+  domain: string;
+
+  /**
+   * The sets after the version that was asked for, by ascending version and without gaps; at most 16. The next page begins
+   * after the version of the last one. Empty: there is no later set.
+   *
+   * @generated from field: repeated omi.statement.v1.Statement key_sets = 3;
+   */
+  keySets: Statement[];
+};
+
+/**
+ * Describes the message omi.registry.v1.RegistryKeyList.
+ * Use `create(RegistryKeyListSchema)` to create a new message.
+ */
+export const RegistryKeyListSchema: GenMessage<RegistryKeyList> = /*@__PURE__*/
+  messageDesc(file_omi_registry_v1_registry, 2);
+
+/**
  * A registry's description of itself: what a client needs to know before it sends anything.
  *
  * @generated from message omi.registry.v1.RegistryAnswer
@@ -177,7 +214,7 @@ export type RegistryAnswer = Message<"omi.registry.v1.RegistryAnswer"> & {
  * Use `create(RegistryAnswerSchema)` to create a new message.
  */
 export const RegistryAnswerSchema: GenMessage<RegistryAnswer> = /*@__PURE__*/
-  messageDesc(file_omi_registry_v1_registry, 2);
+  messageDesc(file_omi_registry_v1_registry, 3);
 
 /**
  * What it takes for a namespace to become active.

@@ -13,7 +13,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file omi/registry/v1/resolver_service.proto.
  */
 export const file_omi_registry_v1_resolver_service: GenFile = /*@__PURE__*/
-  fileDesc("CiZvbWkvcmVnaXN0cnkvdjEvcmVzb2x2ZXJfc2VydmljZS5wcm90bxIPb21pLnJlZ2lzdHJ5LnYxIjMKFlJlc29sdmVSZWdpc3RyeVJlcXVlc3QSGQoFbm9uY2UYASABKAxCCrK7GAYQEBgQOAgiagoXUmVzb2x2ZVJlZ2lzdHJ5UmVzcG9uc2USTwoGYW5zd2VyGAEgASgLMhsub21pLnN0YXRlbWVudC52MS5TdGF0ZW1lbnRCIqq7GB5vbWkucmVnaXN0cnkudjEuUmVnaXN0cnlBbnN3ZXIiVQoXUmVzb2x2ZU5hbWVzcGFjZVJlcXVlc3QSHwoJbmFtZXNwYWNlGAEgASgJQgyyuxgICAEQAhggOAMSGQoFbm9uY2UYAiABKAxCCrK7GAYQEBgQOAgibAoYUmVzb2x2ZU5hbWVzcGFjZVJlc3BvbnNlElAKBmFuc3dlchgBIAEoCzIbLm9taS5zdGF0ZW1lbnQudjEuU3RhdGVtZW50QiOquxgfb21pLnJlZ2lzdHJ5LnYxLk5hbWVzcGFjZUFuc3dlciJLChFSZXNvbHZlQXBwUmVxdWVzdBIbCgZhcHBfaWQYASABKAlCC7K7GAcIARjoAjgCEhkKBW5vbmNlGAIgASgMQgqyuxgGEBAYEDgIImAKElJlc29sdmVBcHBSZXNwb25zZRJKCgZhbnN3ZXIYASABKAsyGy5vbWkuc3RhdGVtZW50LnYxLlN0YXRlbWVudEIdqrsYGW9taS5yZWdpc3RyeS52MS5BcHBBbnN3ZXIicQoVUmVzb2x2ZVNlcnZpY2VSZXF1ZXN0EhsKBmFwcF9pZBgBIAEoCUILsrsYBwgBGOgCOAISIAoKc2VydmljZV9pZBgCIAEoCUIMsrsYCAgBEAIYPzgEEhkKBW5vbmNlGAMgASgMQgqyuxgGEBAYEDgIIn4KFlJlc29sdmVTZXJ2aWNlUmVzcG9uc2USTgoGYW5zd2VyGAEgASgLMhsub21pLnN0YXRlbWVudC52MS5TdGF0ZW1lbnRCIaq7GB1vbWkucmVnaXN0cnkudjEuU2VydmljZUFuc3dlchIUCgxjb25maWdfZXBvY2gYAiABKAQihQEKE0xpc3RTZXJ2aWNlc1JlcXVlc3QSGwoGYXBwX2lkGAEgASgJQguyuxgHCAEY6AI4AhIZCglwYWdlX3NpemUYAiABKA1CBrK7GAIwZBIbCgpwYWdlX3Rva2VuGAMgASgJQgeyuxgDGIACEhkKBW5vbmNlGAQgASgMQgqyuxgGEBAYEDgIIoABChRMaXN0U2VydmljZXNSZXNwb25zZRJSCgZhbnN3ZXIYASABKAsyGy5vbWkuc3RhdGVtZW50LnYxLlN0YXRlbWVudEIlqrsYIW9taS5yZWdpc3RyeS52MS5TZXJ2aWNlTGlzdEFuc3dlchIUCgxjb25maWdfZXBvY2gYAiABKAQyzAQKD1Jlc29sdmVyU2VydmljZRJxCg9SZXNvbHZlUmVnaXN0cnkSJy5vbWkucmVnaXN0cnkudjEuUmVzb2x2ZVJlZ2lzdHJ5UmVxdWVzdBooLm9taS5yZWdpc3RyeS52MS5SZXNvbHZlUmVnaXN0cnlSZXNwb25zZSILkAIBwrsYBAgBGAESdwoQUmVzb2x2ZU5hbWVzcGFjZRIoLm9taS5yZWdpc3RyeS52MS5SZXNvbHZlTmFtZXNwYWNlUmVxdWVzdBopLm9taS5yZWdpc3RyeS52MS5SZXNvbHZlTmFtZXNwYWNlUmVzcG9uc2UiDpACAcK7GAcIARIBPBgBEmYKClJlc29sdmVBcHASIi5vbWkucmVnaXN0cnkudjEuUmVzb2x2ZUFwcFJlcXVlc3QaIy5vbWkucmVnaXN0cnkudjEuUmVzb2x2ZUFwcFJlc3BvbnNlIg+QAgHCuxgICAESAkFDGAEScwoOUmVzb2x2ZVNlcnZpY2USJi5vbWkucmVnaXN0cnkudjEuUmVzb2x2ZVNlcnZpY2VSZXF1ZXN0Gicub21pLnJlZ2lzdHJ5LnYxLlJlc29sdmVTZXJ2aWNlUmVzcG9uc2UiEJACAcK7GAkIARIDQUNQGAEScAoMTGlzdFNlcnZpY2VzEiQub21pLnJlZ2lzdHJ5LnYxLkxpc3RTZXJ2aWNlc1JlcXVlc3QaJS5vbWkucmVnaXN0cnkudjEuTGlzdFNlcnZpY2VzUmVzcG9uc2UiE5ACAcK7GAwIARIGQUOMAY0BGAFiBnByb3RvMw", [file_omi_options_v1_options, file_omi_statement_v1_statement]);
+  fileDesc("CiZvbWkvcmVnaXN0cnkvdjEvcmVzb2x2ZXJfc2VydmljZS5wcm90bxIPb21pLnJlZ2lzdHJ5LnYxIjMKFlJlc29sdmVSZWdpc3RyeVJlcXVlc3QSGQoFbm9uY2UYASABKAxCCrK7GAYQEBgQOAgiagoXUmVzb2x2ZVJlZ2lzdHJ5UmVzcG9uc2USTwoGYW5zd2VyGAEgASgLMhsub21pLnN0YXRlbWVudC52MS5TdGF0ZW1lbnRCIqq7GB5vbWkucmVnaXN0cnkudjEuUmVnaXN0cnlBbnN3ZXIiSwoXTGlzdFJlZ2lzdHJ5S2V5c1JlcXVlc3QSFQoNYWZ0ZXJfdmVyc2lvbhgBIAEoBBIZCgVub25jZRgCIAEoDEIKsrsYBhAQGBA4CCJsChhMaXN0UmVnaXN0cnlLZXlzUmVzcG9uc2USUAoGYW5zd2VyGAEgASgLMhsub21pLnN0YXRlbWVudC52MS5TdGF0ZW1lbnRCI6q7GB9vbWkucmVnaXN0cnkudjEuUmVnaXN0cnlLZXlMaXN0IlUKF1Jlc29sdmVOYW1lc3BhY2VSZXF1ZXN0Eh8KCW5hbWVzcGFjZRgBIAEoCUIMsrsYCAgBEAIYIDgDEhkKBW5vbmNlGAIgASgMQgqyuxgGEBAYEDgIImwKGFJlc29sdmVOYW1lc3BhY2VSZXNwb25zZRJQCgZhbnN3ZXIYASABKAsyGy5vbWkuc3RhdGVtZW50LnYxLlN0YXRlbWVudEIjqrsYH29taS5yZWdpc3RyeS52MS5OYW1lc3BhY2VBbnN3ZXIiSwoRUmVzb2x2ZUFwcFJlcXVlc3QSGwoGYXBwX2lkGAEgASgJQguyuxgHCAEY6AI4AhIZCgVub25jZRgCIAEoDEIKsrsYBhAQGBA4CCJgChJSZXNvbHZlQXBwUmVzcG9uc2USSgoGYW5zd2VyGAEgASgLMhsub21pLnN0YXRlbWVudC52MS5TdGF0ZW1lbnRCHaq7GBlvbWkucmVnaXN0cnkudjEuQXBwQW5zd2VyInEKFVJlc29sdmVTZXJ2aWNlUmVxdWVzdBIbCgZhcHBfaWQYASABKAlCC7K7GAcIARjoAjgCEiAKCnNlcnZpY2VfaWQYAiABKAlCDLK7GAgIARACGD84BBIZCgVub25jZRgDIAEoDEIKsrsYBhAQGBA4CCJ+ChZSZXNvbHZlU2VydmljZVJlc3BvbnNlEk4KBmFuc3dlchgBIAEoCzIbLm9taS5zdGF0ZW1lbnQudjEuU3RhdGVtZW50QiGquxgdb21pLnJlZ2lzdHJ5LnYxLlNlcnZpY2VBbnN3ZXISFAoMY29uZmlnX2Vwb2NoGAIgASgEIoUBChNMaXN0U2VydmljZXNSZXF1ZXN0EhsKBmFwcF9pZBgBIAEoCUILsrsYBwgBGOgCOAISGQoJcGFnZV9zaXplGAIgASgNQgayuxgCMGQSGwoKcGFnZV90b2tlbhgDIAEoCUIHsrsYAxiAAhIZCgVub25jZRgEIAEoDEIKsrsYBhAQGBA4CCKAAQoUTGlzdFNlcnZpY2VzUmVzcG9uc2USUgoGYW5zd2VyGAEgASgLMhsub21pLnN0YXRlbWVudC52MS5TdGF0ZW1lbnRCJaq7GCFvbWkucmVnaXN0cnkudjEuU2VydmljZUxpc3RBbnN3ZXISFAoMY29uZmlnX2Vwb2NoGAIgASgEMsIFCg9SZXNvbHZlclNlcnZpY2UScQoPUmVzb2x2ZVJlZ2lzdHJ5Eicub21pLnJlZ2lzdHJ5LnYxLlJlc29sdmVSZWdpc3RyeVJlcXVlc3QaKC5vbWkucmVnaXN0cnkudjEuUmVzb2x2ZVJlZ2lzdHJ5UmVzcG9uc2UiC5ACAcK7GAQIARgBEnQKEExpc3RSZWdpc3RyeUtleXMSKC5vbWkucmVnaXN0cnkudjEuTGlzdFJlZ2lzdHJ5S2V5c1JlcXVlc3QaKS5vbWkucmVnaXN0cnkudjEuTGlzdFJlZ2lzdHJ5S2V5c1Jlc3BvbnNlIguQAgHCuxgECAEYARJ3ChBSZXNvbHZlTmFtZXNwYWNlEigub21pLnJlZ2lzdHJ5LnYxLlJlc29sdmVOYW1lc3BhY2VSZXF1ZXN0Gikub21pLnJlZ2lzdHJ5LnYxLlJlc29sdmVOYW1lc3BhY2VSZXNwb25zZSIOkAIBwrsYBwgBEgE8GAESZgoKUmVzb2x2ZUFwcBIiLm9taS5yZWdpc3RyeS52MS5SZXNvbHZlQXBwUmVxdWVzdBojLm9taS5yZWdpc3RyeS52MS5SZXNvbHZlQXBwUmVzcG9uc2UiD5ACAcK7GAgIARICQUMYARJzCg5SZXNvbHZlU2VydmljZRImLm9taS5yZWdpc3RyeS52MS5SZXNvbHZlU2VydmljZVJlcXVlc3QaJy5vbWkucmVnaXN0cnkudjEuUmVzb2x2ZVNlcnZpY2VSZXNwb25zZSIQkAIBwrsYCQgBEgNBQ1AYARJwCgxMaXN0U2VydmljZXMSJC5vbWkucmVnaXN0cnkudjEuTGlzdFNlcnZpY2VzUmVxdWVzdBolLm9taS5yZWdpc3RyeS52MS5MaXN0U2VydmljZXNSZXNwb25zZSITkAIBwrsYDAgBEgZBQ4wBjQEYAWIGcHJvdG8z", [file_omi_options_v1_options, file_omi_statement_v1_statement]);
 
 /**
  * Which registry description to read: the one of the registry that is called.
@@ -58,6 +58,55 @@ export const ResolveRegistryResponseSchema: GenMessage<ResolveRegistryResponse> 
   messageDesc(file_omi_registry_v1_resolver_service, 1);
 
 /**
+ * Which key sets to list.
+ *
+ * @generated from message omi.registry.v1.ListRegistryKeysRequest
+ */
+export type ListRegistryKeysRequest = Message<"omi.registry.v1.ListRegistryKeysRequest"> & {
+  /**
+   * The version of the last set that the caller has. 0: from the first one on.
+   *
+   * @generated from field: uint64 after_version = 1;
+   */
+  afterVersion: bigint;
+
+  /**
+   * 16 random bytes for a fresh read. Empty: cached.
+   *
+   * @generated from field: bytes nonce = 2;
+   */
+  nonce: Uint8Array;
+};
+
+/**
+ * Describes the message omi.registry.v1.ListRegistryKeysRequest.
+ * Use `create(ListRegistryKeysRequestSchema)` to create a new message.
+ */
+export const ListRegistryKeysRequestSchema: GenMessage<ListRegistryKeysRequest> = /*@__PURE__*/
+  messageDesc(file_omi_registry_v1_resolver_service, 2);
+
+/**
+ * Key sets of the registry.
+ *
+ * @generated from message omi.registry.v1.ListRegistryKeysResponse
+ */
+export type ListRegistryKeysResponse = Message<"omi.registry.v1.ListRegistryKeysResponse"> & {
+  /**
+   * The signed answer.
+   *
+   * @generated from field: omi.statement.v1.Statement answer = 1;
+   */
+  answer?: Statement | undefined;
+};
+
+/**
+ * Describes the message omi.registry.v1.ListRegistryKeysResponse.
+ * Use `create(ListRegistryKeysResponseSchema)` to create a new message.
+ */
+export const ListRegistryKeysResponseSchema: GenMessage<ListRegistryKeysResponse> = /*@__PURE__*/
+  messageDesc(file_omi_registry_v1_resolver_service, 3);
+
+/**
  * Which namespace to read.
  *
  * @generated from message omi.registry.v1.ResolveNamespaceRequest
@@ -83,7 +132,7 @@ export type ResolveNamespaceRequest = Message<"omi.registry.v1.ResolveNamespaceR
  * Use `create(ResolveNamespaceRequestSchema)` to create a new message.
  */
 export const ResolveNamespaceRequestSchema: GenMessage<ResolveNamespaceRequest> = /*@__PURE__*/
-  messageDesc(file_omi_registry_v1_resolver_service, 2);
+  messageDesc(file_omi_registry_v1_resolver_service, 4);
 
 /**
  * A namespace.
@@ -104,7 +153,7 @@ export type ResolveNamespaceResponse = Message<"omi.registry.v1.ResolveNamespace
  * Use `create(ResolveNamespaceResponseSchema)` to create a new message.
  */
 export const ResolveNamespaceResponseSchema: GenMessage<ResolveNamespaceResponse> = /*@__PURE__*/
-  messageDesc(file_omi_registry_v1_resolver_service, 3);
+  messageDesc(file_omi_registry_v1_resolver_service, 5);
 
 /**
  * Which app to read.
@@ -132,7 +181,7 @@ export type ResolveAppRequest = Message<"omi.registry.v1.ResolveAppRequest"> & {
  * Use `create(ResolveAppRequestSchema)` to create a new message.
  */
 export const ResolveAppRequestSchema: GenMessage<ResolveAppRequest> = /*@__PURE__*/
-  messageDesc(file_omi_registry_v1_resolver_service, 4);
+  messageDesc(file_omi_registry_v1_resolver_service, 6);
 
 /**
  * An app.
@@ -153,7 +202,7 @@ export type ResolveAppResponse = Message<"omi.registry.v1.ResolveAppResponse"> &
  * Use `create(ResolveAppResponseSchema)` to create a new message.
  */
 export const ResolveAppResponseSchema: GenMessage<ResolveAppResponse> = /*@__PURE__*/
-  messageDesc(file_omi_registry_v1_resolver_service, 5);
+  messageDesc(file_omi_registry_v1_resolver_service, 7);
 
 /**
  * Which service to read.
@@ -188,7 +237,7 @@ export type ResolveServiceRequest = Message<"omi.registry.v1.ResolveServiceReque
  * Use `create(ResolveServiceRequestSchema)` to create a new message.
  */
 export const ResolveServiceRequestSchema: GenMessage<ResolveServiceRequest> = /*@__PURE__*/
-  messageDesc(file_omi_registry_v1_resolver_service, 6);
+  messageDesc(file_omi_registry_v1_resolver_service, 8);
 
 /**
  * A service.
@@ -216,7 +265,7 @@ export type ResolveServiceResponse = Message<"omi.registry.v1.ResolveServiceResp
  * Use `create(ResolveServiceResponseSchema)` to create a new message.
  */
 export const ResolveServiceResponseSchema: GenMessage<ResolveServiceResponse> = /*@__PURE__*/
-  messageDesc(file_omi_registry_v1_resolver_service, 7);
+  messageDesc(file_omi_registry_v1_resolver_service, 9);
 
 /**
  * Which services to list.
@@ -258,7 +307,7 @@ export type ListServicesRequest = Message<"omi.registry.v1.ListServicesRequest">
  * Use `create(ListServicesRequestSchema)` to create a new message.
  */
 export const ListServicesRequestSchema: GenMessage<ListServicesRequest> = /*@__PURE__*/
-  messageDesc(file_omi_registry_v1_resolver_service, 8);
+  messageDesc(file_omi_registry_v1_resolver_service, 10);
 
 /**
  * A page of services.
@@ -286,7 +335,7 @@ export type ListServicesResponse = Message<"omi.registry.v1.ListServicesResponse
  * Use `create(ListServicesResponseSchema)` to create a new message.
  */
 export const ListServicesResponseSchema: GenMessage<ListServicesResponse> = /*@__PURE__*/
-  messageDesc(file_omi_registry_v1_resolver_service, 9);
+  messageDesc(file_omi_registry_v1_resolver_service, 11);
 
 /**
  * The Service DNS: who is behind a name, with which keys and where. Open to anyone.
@@ -307,6 +356,17 @@ export const ResolverService: GenService<{
     methodKind: "unary";
     input: typeof ResolveRegistryRequestSchema;
     output: typeof ResolveRegistryResponseSchema;
+  },
+  /**
+   * Lists the registry's key sets after a version, so that a client that missed some can follow from the one that it trusts,
+   * signature by signature. What the answer itself is signed with proves nothing to such a client.
+   *
+   * @generated from rpc omi.registry.v1.ResolverService.ListRegistryKeys
+   */
+  listRegistryKeys: {
+    methodKind: "unary";
+    input: typeof ListRegistryKeysRequestSchema;
+    output: typeof ListRegistryKeysResponseSchema;
   },
   /**
    * Reads a namespace. Fails with NAMESPACE_UNKNOWN.
