@@ -31,7 +31,7 @@ export class Peers {
    * for each call in what the registry said at most a few seconds ago, and each call carries a service token.
    *
    * Calls fail with a Refusal: SERVICE_UNKNOWN, SERVICE_SUSPENDED or SERVICE_REVOKED, what {@link ServiceTokens.get} throws,
-   * DEADLINE_EXCEEDED if the party can't be reached, and what it refuses.
+   * PROVIDER_UNAVAILABLE if the party can't be reached, and what it refuses.
    */
   transport(tenant: TenantId, target: CallTarget): Transport {
     const { tokens } = this;
@@ -41,7 +41,7 @@ export class Peers {
       const headers = new Headers(header);
       headers.set("authorization", `Bearer ${await tokens.get(tenant, target)}`);
       try {
-        return await make(connections.transportTo(url, Reason.DEADLINE_EXCEEDED), headers);
+        return await make(connections.transportTo(url), headers);
       } catch (error) {
         if (isRefusal(error) && TOKEN_REFUSED.has(error.reason)) tokens.drop(tenant, target);
         throw error;

@@ -44,7 +44,7 @@ export class ServiceTokens {
    * A token with which the tenant may call the target. It is a secret.
    *
    * @throws Refusal TENANT_UNKNOWN, TENANT_TERMINATED; AUTH_MISSING if the app has no Auth Provider; what the view of the app
-   *   and the directory throw; DEADLINE_EXCEEDED if the Auth Provider can't be reached, and what it refuses
+   *   and the directory throw; PROVIDER_UNAVAILABLE if the Auth Provider can't be reached, and what it refuses
    */
   async get(tenant: TenantId, target: CallTarget): Promise<string> {
     const { tenants, keys, clock } = this.#options.tenancy;
@@ -87,7 +87,7 @@ export class ServiceTokens {
       },
       key,
     );
-    const transport = await connections.transportFor(domain, Reason.DEADLINE_EXCEEDED);
+    const transport = await connections.transportFor(domain);
     const answer = await createClient(ServiceTokenService, transport).issueServiceToken({ statement });
     const life = Number(answer.expiresAt) - now;
     if (answer.accessToken === "" || life <= 0)

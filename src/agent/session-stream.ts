@@ -55,8 +55,8 @@ export async function authProviderOf(appId: string, views: Views): Promise<Event
  * one, with the key that the registry has for the record `auth`; whether one is missing is for the listener to see.
  *
  * @param afterSequence the last event that the listener has
- * @throws Refusal what getting a token or finding the provider throws, what the provider refuses, DEADLINE_EXCEEDED if it
- *   can't be reached or is silent for too long, ANSWER_INVALID for what doesn't verify
+ * @throws Refusal what getting a token or finding the provider throws, what the provider refuses, PROVIDER_UNAVAILABLE if
+ *   it can't be reached or is silent for too long, ANSWER_INVALID for what doesn't verify
  */
 export async function* watchSessions(
   tenant: TenantId,
@@ -66,7 +66,7 @@ export async function* watchSessions(
   const { connections, tokens, clock } = options;
   const { appId, origin } = source;
   const token = await tokens.get(tenant, AUTH_TARGET);
-  const transport = await connections.transportFor(origin, Reason.DEADLINE_EXCEEDED);
+  const transport = await connections.transportFor(origin);
   const left = new AbortController();
   const either = AbortSignal.any([signal, left.signal]);
   const listenOn = () => clock.setTimer(SILENCE_MS, () => left.abort(silent()));
@@ -80,7 +80,7 @@ export async function* watchSessions(
       else if (heads !== undefined) yield { kind: "heads", heads: await readHeads(heads, source, options) };
       cancelSilence = listenOn();
     }
-    throw new Refusal(Reason.DEADLINE_EXCEEDED, "the Auth Provider has ended the stream");
+    throw new Refusal(Reason.PROVIDER_UNAVAILABLE, "the Auth Provider has ended the stream");
   } catch (error) {
     tokens.drop(tenant, AUTH_TARGET);
     throw left.signal.aborted ? left.signal.reason : error;
@@ -136,5 +136,5 @@ function requireFrom(source: EventSource, message: SessionRevoked | SessionHeads
 }
 
 function silent(): Refusal {
-  return new Refusal(Reason.DEADLINE_EXCEEDED, "the Auth Provider has been silent for too long");
+  return new Refusal(Reason.PROVIDER_UNAVAILABLE, "the Auth Provider has been silent for too long");
 }

@@ -96,7 +96,7 @@ async function registerApp({ narrator, connections }: Cast, developer: Developer
 
 async function provisionTrustAnchor({ narrator, connections, developer, master, appId }: Stage): Promise<void> {
   narrator.chapter("Workflow 1: the trust anchor");
-  const transport = await connections.transportFor(auth, Reason.REGISTRY_UNAVAILABLE);
+  const transport = await connections.transportFor(auth);
   const provider = createClient(AuthProviderService, transport);
   const nonce = systemRandom(16);
   const order = signFor(auth, ProvisionAuthSchema, { appId }, master, nonce);
@@ -183,7 +183,7 @@ async function provisionServices({ narrator, connections, developer, master, app
 async function serveUsers(stage: Stage): Promise<void> {
   const { narrator, connections, appId } = stage;
   narrator.chapter("The app works: a user signs in and is served by services that verify the token themselves");
-  const users = createClient(UserService, await connections.transportFor(auth, Reason.REGISTRY_UNAVAILABLE));
+  const users = createClient(UserService, await connections.transportFor(auth));
   await users.signUp({ appId, userName: "bob", password });
   await narrator.refused("a sign-in with a wrong password", Reason.CREDENTIALS_INVALID, () =>
     users.signIn({ appId, userName: "bob", password: "wrong", serviceId: "journal" }),
@@ -303,7 +303,7 @@ async function readLog({ narrator, connections, appId }: Stage): Promise<void> {
 
 /** A client of the service `at`, with bob's new token for the service `forService`. */
 async function asUser({ connections, appId }: Stage, at: string, forService = at) {
-  const users = createClient(UserService, await connections.transportFor(auth, Reason.REGISTRY_UNAVAILABLE));
+  const users = createClient(UserService, await connections.transportFor(auth));
   const { tokens } = await users.signIn({ appId, userName: "bob", password, serviceId: forService });
   const { endpointUrl } = await recordOf(connections, appId, at);
   return articleClient(connections, endpointUrl, tokens?.accessToken ?? "");
@@ -317,7 +317,7 @@ function articleClient({ dialer }: Connections, baseUrl: string, token: string) 
   const transport = createTransport({
     baseUrl,
     dialer,
-    unavailable: Reason.REGISTRY_UNAVAILABLE,
+    unavailable: Reason.PROVIDER_UNAVAILABLE,
     httpVersion: "1.1",
     interceptors: [withToken],
   });

@@ -25,7 +25,7 @@ export type DeveloperOptions = Omit<DeveloperCore, "onStep"> & Partial<Pick<Deve
  *
  * Each flow verifies every answer, and repeats what was not answered with the same bytes, a few times. It throws the
  * Refusal of the party that refused (a `RemoteRefusal`), or its own: ANSWER_INVALID {field, domain} if an answer does not
- * verify, PROVIDER_UNKNOWN {domain}, REGISTRY_UNAVAILABLE {registry}, DEADLINE_EXCEEDED if a provider can't be reached. A
+ * verify, PROVIDER_UNKNOWN {domain}, REGISTRY_UNAVAILABLE {registry}, PROVIDER_UNAVAILABLE {host}. A
  * flow that broke off is run again from its beginning; nothing happens twice.
  */
 export interface Developer {

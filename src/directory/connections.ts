@@ -1,7 +1,7 @@
 import type { Transport } from "@connectrpc/connect";
 import type { Clock } from "../core/clock.ts";
 import type { Random } from "../core/random.ts";
-import type { Reason } from "../core/refusal.ts";
+import { Reason } from "../core/refusal.ts";
 import { createDialer, type Dialer } from "../rpc/dial.ts";
 import { type ClientConfig, plainHosts, privateHosts } from "./client-config.ts";
 import { createDirectory, type Directory } from "./directory.ts";
@@ -17,12 +17,13 @@ export type Connections = {
   /**
    * The way to a party.
    *
-   * @param unavailable the Reason with which calls fail if the party can't be reached or does not answer in time
+   * @param unavailable the Reason with which calls fail if the party can't be reached or does not answer in time;
+   *   PROVIDER_UNAVAILABLE if left out
    * @throws Refusal as {@link Directory.lookup} does
    */
-  transportFor(domain: string, unavailable: Reason): Promise<Transport>;
+  transportFor(domain: string, unavailable?: Reason): Promise<Transport>;
   /** The way to the server at a URL that another party stated. Calls fail as those of {@link transportFor} do. */
-  transportTo(baseUrl: string, unavailable: Reason): Transport;
+  transportTo(baseUrl: string, unavailable?: Reason): Transport;
   /** Hosts whose URLs may have plain http: for `openRequest` and `checkBounds`. */
   readonly allowPlainHttp: (host: string) => boolean;
   /** Ends what is under way and closes all connections. */
@@ -75,7 +76,7 @@ export function createConnections(config: ClientConfig, deps: ConnectionsDeps): 
   });
   const transports = new Map<Reason, Transports>();
 
-  function transportTo(baseUrl: string, unavailable: Reason): Transport {
+  function transportTo(baseUrl: string, unavailable: Reason = Reason.PROVIDER_UNAVAILABLE): Transport {
     let found = transports.get(unavailable);
     if (found === undefined) {
       found = createTransports({ dialer, unavailable, timeoutMs: deadlineMs });

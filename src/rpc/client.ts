@@ -10,7 +10,7 @@ export type TransportOptions = {
   /** The party's URL, e.g. `https://omiappreg.org`. */
   readonly baseUrl: string;
   readonly dialer: Dialer;
-  /** The Reason when the party cannot be reached or does not answer in time, e.g. REGISTRY_UNAVAILABLE. */
+  /** The Reason when the party can't be reached or does not answer in time, e.g. PROVIDER_UNAVAILABLE. */
   readonly unavailable: Reason;
   /** `2` if absent. */
   readonly httpVersion?: "1.1" | "2" | undefined;
@@ -43,10 +43,11 @@ export function createTransport(options: TransportOptions): ClosableTransport {
     acceptCompression: [compressionGzip],
     interceptors: options.interceptors ?? [],
   };
+  const host = new URL(baseUrl).hostname;
   if (httpVersion === "1.1") {
     const agent = baseUrl.startsWith("https:") ? dialer.https : dialer.http;
     const transport = createConnectTransport({ ...common, httpVersion, nodeOptions: { agent } });
-    return { ...refusals(transport, unavailable), close() {} };
+    return { ...refusals(transport, unavailable, host), close() {} };
   }
   // The pings find out that the other end of a silent stream is gone.
   const pings = { pingIntervalMs: 30_000, pingTimeoutMs: 15_000, idleConnectionTimeoutMs: 60_000 };
@@ -55,7 +56,7 @@ export function createTransport(options: TransportOptions): ClosableTransport {
     settings: { enablePush: false },
   });
   const transport = createConnectTransport({ ...common, httpVersion, sessionManager });
-  return { ...refusals(transport, unavailable), close: () => sessionManager.abort() };
+  return { ...refusals(transport, unavailable, host), close: () => sessionManager.abort() };
 }
 
 /**
@@ -64,10 +65,11 @@ export function createTransport(options: TransportOptions): ClosableTransport {
  * interceptor, because connect wraps what those throw into a ConnectError.)
  *
  * @param unavailable - the Reason for a peer that cannot be reached
+ * @param host - the peer's host, for the text and metadata of that refusal
  */
-export function refusals(transport: Transport, unavailable: Reason): Transport {
+export function refusals(transport: Transport, unavailable: Reason, host?: string): Transport {
   const translate = (error: unknown, signal: AbortSignal | undefined) =>
-    signal?.aborted === true ? error : refusalFrom(error, unavailable);
+    signal?.aborted === true ? error : refusalFrom(error, unavailable, host);
   return {
     async unary(method, signal, ...rest) {
       try {

@@ -55,6 +55,7 @@ const CODES = {
   ADDRESS_NOT_ALLOWED: Code.FailedPrecondition,
   REGISTRY_ROLLED_BACK: Code.DataLoss,
   VIEW_STALE: Code.Unavailable,
+  PROVIDER_UNAVAILABLE: Code.Unavailable,
   TOKEN_MISSING: Code.Unauthenticated,
   TOKEN_INVALID: Code.Unauthenticated,
   TOKEN_EXPIRED: Code.Unauthenticated,

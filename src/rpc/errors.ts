@@ -55,12 +55,18 @@ export function detailOf(error: ConnectError): ErrorDetail | undefined {
  *
  * @param error - not of a call that our own side has aborted
  * @param unavailable - the Reason for a peer that cannot be reached, e.g. REGISTRY_UNAVAILABLE
+ * @param host - the peer's host, for the text and metadata of that refusal
  */
-export function refusalFrom(error: unknown, unavailable: Reason): Refusal {
+export function refusalFrom(error: unknown, unavailable: Reason, host?: string): Refusal {
   const ours = causes(error).find((cause) => cause instanceof Refusal);
   if (ours !== undefined) return ours;
   const options = { cause: error };
-  if (!(error instanceof ConnectError)) return new Refusal(unavailable, "the call failed", options);
+  const unreached = new Refusal(unavailable, `${host ?? "the peer"} can't be reached or did not answer in time`, {
+    ...options,
+    metadata: host === undefined ? {} : { host },
+    nextStep: "Try again; a write is repeated with the same bytes.",
+  });
+  if (!(error instanceof ConnectError)) return unreached;
 
   const sent = detailOf(error);
   if (sent !== undefined) {
@@ -75,7 +81,7 @@ export function refusalFrom(error: unknown, unavailable: Reason): Refusal {
     return new RemoteRefusal(Reason.UNIMPLEMENTED, "the peer does not have this RPC", options);
   }
   if (NO_ANSWER.has(error.code) || (error.code === Code.Internal && causes(error).some(isNodeError))) {
-    return new Refusal(unavailable, "the peer could not be reached or did not answer in time", options);
+    return unreached;
   }
   return new Refusal(Reason.ANSWER_INVALID, "the peer's answer does not follow the contract", options);
 }

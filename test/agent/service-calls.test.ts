@@ -1,6 +1,7 @@
 import { createClient } from "@connectrpc/connect";
 import { expect, test } from "vitest";
 import { BillingService } from "../../gen/omi/billing/v1/billing_service_pb.ts";
+import { Party } from "../../gen/omi/directory/v1/directory_pb.ts";
 import { OperationalRole } from "../../gen/omi/registry/v1/app_pb.ts";
 import { ArticleService } from "../../gen/omi/sample/article/v1/article_service_pb.ts";
 import { callerOf } from "../../src/agent/access.ts";
@@ -118,6 +119,15 @@ test.each([
       : call();
   expect(await outcomeOf(made)).toBe(outcome);
   expect(seen).toEqual([]);
+});
+
+test.each([
+  ["a peer", providers.article, "journal.article.cms.test"],
+  ["the Auth Provider", providers.auth, "auth.test"],
+])("%s that can't be reached is named", async (_, party, host) => {
+  const { locate, call } = await startWorld();
+  locate({ ...party, party: Party.SERVICE_PROVIDER, at: "127.0.0.1:1" });
+  await expect(call()).rejects.toMatchObject({ reason: Reason.PROVIDER_UNAVAILABLE, metadata: { host } });
 });
 
 test("no token for a tenant that isn't one, or isn't one any more", async () => {

@@ -1,4 +1,4 @@
-import { chmodSync, writeFileSync } from "node:fs";
+import { chmodSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { toBase64Url } from "../../src/core/bytes.ts";
@@ -147,6 +147,25 @@ describe("a user", () => {
     expect(code).toBe(1);
     expect(JSON.parse(stderr)).toMatchObject({ error: { reason: "CREDENTIALS_INVALID" } });
   });
+});
+
+test("a provider that can't be reached ends a command with 3", async () => {
+  const { run, appId, serviceId, folder } = await startComposed();
+  const configFile = join(folder, "omi.json");
+  const config = JSON.parse(readFileSync(configFile, "utf8"));
+  config.hosts = Object.fromEntries(
+    Object.entries(config.hosts).map(([name, at]) => [name, name === registryDomain ? at : "127.0.0.1:1"]),
+  );
+  writeFileSync(configFile, JSON.stringify(config));
+  for (const [host, ...args] of [
+    ["auth.test", "token", "sign-in", appId, serviceId, "--user", "bob", "--password-file", "-"],
+    ["article.cms.test", "rotate", appId, serviceId],
+  ] as const) {
+    const { code, stderr } = await run([...args, "--json"], { stdin: "correct horse battery" });
+    expect(code).toBe(3);
+    const [error] = stderr.trim().split("\n").slice(-1);
+    expect(JSON.parse(error ?? "")).toMatchObject({ error: { reason: "PROVIDER_UNAVAILABLE", metadata: { host } } });
+  }
 });
 
 describe("watch", () => {

@@ -29,6 +29,13 @@ test("what another party sends is cut to its bounds", () => {
   expect(got.metadata.key0?.length).toBeLessThan(5000);
 });
 
+test("a refusal for a peer that can't be reached names it, and what to do", () => {
+  const got = refusalFrom(new ConnectError("", Code.Unavailable), Reason.PROVIDER_UNAVAILABLE, "auth.test");
+  expect(got).not.toBeInstanceOf(RemoteRefusal);
+  expect(got).toMatchObject({ reason: Reason.PROVIDER_UNAVAILABLE, metadata: { host: "auth.test" } });
+  expect(got.nextStep).not.toBe("");
+});
+
 test.each([
   ["unavailable", new ConnectError("", Code.Unavailable), UNAVAILABLE],
   ["too late", new ConnectError("", Code.DeadlineExceeded), UNAVAILABLE],

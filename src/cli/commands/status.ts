@@ -10,7 +10,7 @@ import {
 } from "../../../gen/omi/event/v1/subscriber_service_pb.ts";
 import { type App, OperationalRole } from "../../../gen/omi/registry/v1/app_pb.ts";
 import { type Service, ServiceStatus } from "../../../gen/omi/registry/v1/service_pb.ts";
-import { isRefusal, Reason, reasonName } from "../../core/refusal.ts";
+import { isRefusal, reasonName } from "../../core/refusal.ts";
 import { isoTime } from "../../developer/readable.ts";
 import { example } from "../arguments.ts";
 import type { CliDeps } from "../deps.ts";
@@ -68,7 +68,7 @@ function listeners({ context }: App, services: readonly Service[]): string[] {
 
 async function ask({ connections }: Session, domain: string, appId: string): Promise<PartStatus> {
   try {
-    const transport = await connections.transportFor(domain, Reason.DEADLINE_EXCEEDED);
+    const transport = await connections.transportFor(domain);
     const subscription = await createClient(SubscriberService, transport).getSubscription({ appId });
     return { domain, subscription };
   } catch (error) {
