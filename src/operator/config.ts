@@ -2,6 +2,7 @@ import { z } from "zod";
 import { ActivationPolicy } from "../../gen/omi/registry/v1/registry_pb.ts";
 import { isDomain } from "../core/domain.ts";
 import { clientConfigSchema } from "../directory/client-config.ts";
+import { isNetwork } from "../rpc/trusted-proxies.ts";
 import { eventsSchema } from "./events.ts";
 
 const domain = z.string().refine(isDomain, "a domain, lower case and without port");
@@ -15,6 +16,14 @@ const serverSchema = z.strictObject({
   port: z.number().int().min(0).max(65_535),
   /** PEM files. Left out: no TLS, which only a development configuration may say. */
   tls: z.strictObject({ certFile: path, keyFile: path }).optional(),
+  /**
+   * The proxies in front, as addresses or networks (`10.0.0.0/8`): calls through them count as their callers' own, as
+   * `Forwarded` or `X-Forwarded-For` says. List none that does not set that header itself.
+   */
+  trustedProxies: z
+    .array(z.string().refine(isNetwork, "an IP address or a network, e.g. 10.0.0.0/8"))
+    .max(256)
+    .default([]),
   cors: z.strictObject({ allowedOrigins: z.array(z.string()) }).optional(),
   limits: z
     .strictObject({

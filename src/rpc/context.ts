@@ -6,7 +6,10 @@ import type { Refusal } from "../core/refusal.ts";
 export type RequestContext = {
   /** Names the call in logs and in the `x-request-id` header of the answer; the caller may have chosen it. */
   readonly requestId: string;
-  /** The IP address of the other end of the connection, for rate limits. IPv4 in its own form, never mapped into IPv6. */
+  /**
+   * The IP address that the call comes from, for rate limits: that of the other end of the connection, or what a trusted
+   * proxy there says. IPv4 in its own form, never mapped into IPv6.
+   */
   readonly peer: string;
   /** Every line holds the request ID. */
   readonly log: Logger;

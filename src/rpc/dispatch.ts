@@ -6,7 +6,7 @@ import { Reason, Refusal } from "../core/refusal.ts";
 import { logWhenDone } from "./access-log.ts";
 import { answerRpc } from "./answer-rpc.ts";
 import { discardBodyAfter } from "./body.ts";
-import { type Call, peerOf } from "./context.ts";
+import type { Call } from "./context.ts";
 import { answerCors, type CorsOptions } from "./cors.ts";
 import { createFastPath, type FastPath } from "./fast-path.ts";
 import type { Received } from "./fast-path-body.ts";
@@ -18,6 +18,7 @@ import type { NodeServerRequest, NodeServerResponse } from "./node-http.ts";
 import { notImplemented } from "./outcome.ts";
 import type { ReadyAnswers } from "./ready-answers.ts";
 import { createRequestIds, type RequestIds } from "./request-id.ts";
+import type { PeerFinder } from "./trusted-proxies.ts";
 
 /** Answers requests of any protocol and HTTP version. */
 export type Dispatch = {
@@ -40,6 +41,7 @@ type DispatchOptions = {
   readonly logger: Logger;
   readonly clock: Clock;
   readonly random: Random;
+  readonly peerOf: PeerFinder;
   /** True once the server stops: then nothing new is started. */
   readonly stopping: () => boolean;
 };
@@ -85,11 +87,11 @@ export function createDispatch(options: DispatchOptions): Dispatch {
   return { fast, answer };
 }
 
-function begin(request: NodeServerRequest, newId: RequestIds, { logger }: DispatchOptions): Call {
+function begin(request: NodeServerRequest, newId: RequestIds, { logger, peerOf }: DispatchOptions): Call {
   const requestId = newId(request.headers["x-request-id"]);
   return {
     requestId,
-    peer: peerOf(request.socket.remoteAddress),
+    peer: peerOf(request.socket.remoteAddress, request.headers),
     log: logger.child({ requestId }),
     method: request.url?.split("?", 1)[0] ?? "",
     protocol: "http",

@@ -1,7 +1,6 @@
 import type { Logger } from "pino";
 import type { Clock } from "../core/clock.ts";
 import { logCall } from "./access-log.ts";
-import { peerOf } from "./context.ts";
 import { type CorsOptions, corsHeaders } from "./cors.ts";
 import { type BodyReader, createBodyReader, type Received } from "./fast-path-body.ts";
 import { createHeadReader, type FastRequest, type HeadReader, isOneFrame } from "./fast-path-request.ts";
@@ -9,6 +8,7 @@ import { COMPRESS_MIN_BYTES, type Handlers } from "./handlers.ts";
 import type { Limits } from "./limits.ts";
 import { cachingHeaders, FRAME_PREFIX_BYTES, isKnown, type ReadyAnswers } from "./ready-answers.ts";
 import type { RequestIds } from "./request-id.ts";
+import type { PeerFinder } from "./trusted-proxies.ts";
 
 /** An answer that leaves on the fast path. */
 export type FastReply = {
@@ -51,6 +51,7 @@ type FastPathOptions = {
   readonly logger: Logger;
   readonly clock: Clock;
   readonly requestId: RequestIds;
+  readonly peerOf: PeerFinder;
   readonly stopping: () => boolean;
 };
 
@@ -62,7 +63,7 @@ const PATIENCE_MS = 100;
 
 /** Creates the fast path to `answers`. */
 export function createFastPath(options: FastPathOptions): FastPath {
-  const { answers, cors, limits, logger, clock, requestId, stopping } = options;
+  const { answers, cors, limits, logger, clock, requestId, peerOf, stopping } = options;
   const read = createHeadReader(options.methods, limits);
   const maxBodyBytes = Math.min(MAX_BODY_BYTES, limits.maxMessageBytes);
 
@@ -71,7 +72,7 @@ export function createFastPath(options: FastPathOptions): FastPath {
       method: request.path,
       protocol: request.kind === "grpc" ? "grpc" : "connect",
       http,
-      peer: peerOf(remoteAddress),
+      peer: peerOf(remoteAddress, request.headers),
       status: reply.status,
       outcome: cut ? "cut" : "ok",
       ms: received.waitedSince === undefined ? 0 : clock.now() - received.waitedSince,

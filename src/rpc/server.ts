@@ -15,6 +15,7 @@ import type { HttpRoute } from "./http-routes.ts";
 import { defaultLimits, type Limits } from "./limits.ts";
 import { Readiness } from "./readiness.ts";
 import type { ReadyAnswers } from "./ready-answers.ts";
+import { createPeerFinder } from "./trusted-proxies.ts";
 
 /** What a server listens on, and what it serves. */
 export type ServerOptions = {
@@ -26,6 +27,8 @@ export type ServerOptions = {
   readonly tls?: TlsFiles | undefined;
   /** Allows to serve without TLS. */
   readonly development?: boolean | undefined;
+  /** Proxies that are believed where requests come from, see {@link createPeerFinder}; none if absent. */
+  readonly trustedProxies?: readonly string[] | undefined;
   /** Without it, no web page may call. */
   readonly cors?: CorsOptions | undefined;
   /** Limits that differ from {@link defaultLimits}. */
@@ -60,7 +63,7 @@ export type Server = {
 /**
  * Creates a server that does not listen yet.
  *
- * @throws ConfigError without `tls` outside of development, or if a TLS file cannot be read
+ * @throws ConfigError without `tls` outside of development, if a TLS file cannot be read, or for a proxy that is no address
  */
 export function createServer(options: ServerOptions): Server {
   const { tls, development = false, logger, clock = systemClock, readiness = new Readiness() } = options;
@@ -80,6 +83,7 @@ export function createServer(options: ServerOptions): Server {
     logger,
     clock,
     random: options.random ?? systemRandom,
+    peerOf: createPeerFinder(options.trustedProxies ?? []),
     stopping: () => closed !== undefined,
   });
   const front = createFront(dispatch, tls, limits, clock);

@@ -8,6 +8,7 @@ import { systemClock } from "../../src/core/clock.ts";
 import { createLogger } from "../../src/core/log.ts";
 import { systemRandom } from "../../src/core/random.ts";
 import { Reason } from "../../src/core/refusal.ts";
+import { peerOf } from "../../src/rpc/context.ts";
 import { createDispatch } from "../../src/rpc/dispatch.ts";
 import { detailOf } from "../../src/rpc/errors.ts";
 import { createFront } from "../../src/rpc/front.ts";
@@ -128,7 +129,7 @@ test("a request that comes in while the server stops is refused with a Reason", 
     streams: new Set(),
   });
   const stopping = () => true;
-  const common = { httpRoutes: [], cors: undefined, clock: systemClock, random: systemRandom };
+  const common = { httpRoutes: [], cors: undefined, clock: systemClock, random: systemRandom, peerOf };
   const dispatch = createDispatch({ ...common, handlers, limits: defaultLimits, logger, stopping });
   const { listener, destroy } = createFront(dispatch, undefined, defaultLimits, systemClock);
   cleanUp(() => {

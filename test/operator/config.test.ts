@@ -1,0 +1,23 @@
+import { expect, test } from "vitest";
+import { processConfigSchema } from "../../src/operator/config.ts";
+
+function configOf(server: object) {
+  return processConfigSchema.safeParse({
+    mesh: { development: true },
+    server: { port: 7100, ...server },
+    registry: { domain: "omi-registry.test", databaseFile: "registry.db", keys: [{ file: "key.json" }] },
+  });
+}
+
+test("no proxy is trusted unless it is listed", () => {
+  expect(configOf({}).data?.server.trustedProxies).toEqual([]);
+  expect(configOf({ trustedProxies: ["10.0.0.0/8", "::1"] }).data?.server.trustedProxies).toEqual([
+    "10.0.0.0/8",
+    "::1",
+  ]);
+});
+
+test.each(["10.0.0.0/33", "proxy.internal", "all", ""])("%j is no proxy", (proxy) => {
+  const paths = configOf({ trustedProxies: ["10.0.0.1", proxy] }).error?.issues.map(({ path }) => path.join("."));
+  expect(paths).toEqual(["server.trustedProxies.1"]);
+});
