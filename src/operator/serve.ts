@@ -14,7 +14,7 @@ const stopSignals = ["SIGINT", "SIGTERM"] as const;
 
 /**
  * Runs the part that a configuration is for until the process is told to stop (SIGINT, SIGTERM): calls under way are
- * finished, then the files are closed.
+ * finished, then the files are closed. SIGHUP makes it read its TLS files again.
  *
  * @throws ConfigError with all mistakes at once, or what the part can't start with
  */
@@ -43,6 +43,8 @@ export async function serve(file: string | undefined, env: NodeJS.ProcessEnv): P
   const stopped = new Promise<string>((resolve) => {
     for (const signal of stopSignals) process.once(signal, () => resolve(signal));
   });
+  // Without TLS there is nothing to read again, and a closed terminal ends the process as it does by default.
+  if (tls !== undefined) process.on("SIGHUP", () => void server.reloadTls());
   await server.listen();
   logger.info({ address: server.address.url }, "listening");
   await part.start();

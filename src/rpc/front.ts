@@ -1,19 +1,17 @@
-import { readFileSync } from "node:fs";
 import net from "node:net";
 import tls from "node:tls";
 import type { Clock } from "../core/clock.ts";
-import { ConfigError, type ConfigMistake } from "../core/config.ts";
 import type { Dispatch } from "./dispatch.ts";
 import { createHttp1 } from "./http1.ts";
 import { createHttp2 } from "./http2.ts";
 import type { Limits } from "./limits.ts";
-
-/** The PEM files of a server's certificate chain and private key. */
-export type TlsFiles = { readonly certFile: string; readonly keyFile: string };
+import type { Certificate } from "./tls-files.ts";
 
 /** The listener of the one port, and all connections that it accepted. */
 export type Front = {
   readonly listener: net.Server;
+  /** With TLS: shows another certificate from now on. Connections that there are stay as they are. */
+  useCertificate(certificate: Certificate): void;
   /** Finishes what is under way and closes everything else, except the listener. */
   drain(): void;
   /** Destroys all connections. */
@@ -27,7 +25,12 @@ const PREFACE = Buffer.from("PRI");
  * Accepts connections and gives each to HTTP/1.1 or HTTP/2: as ALPN says with TLS, else by the first bytes, since Node's
  * own HTTP/2 server without TLS drops HTTP/1.1 clients.
  */
-export function createFront(dispatch: Dispatch, tlsFiles: TlsFiles | undefined, limits: Limits, clock: Clock): Front {
+export function createFront(
+  dispatch: Dispatch,
+  certificate: Certificate | undefined,
+  limits: Limits,
+  clock: Clock,
+): Front {
   const http1 = createHttp1(dispatch, limits);
   const http2 = createHttp2(dispatch, limits, clock);
   const sockets = new Set<net.Socket>();
@@ -43,7 +46,8 @@ export function createFront(dispatch: Dispatch, tlsFiles: TlsFiles | undefined, 
 
   const options = { noDelay: true, keepAlive: true };
   let listener: net.Server;
-  if (tlsFiles === undefined) {
+  let useCertificate: Front["useCertificate"] = () => {};
+  if (certificate === undefined) {
     listener = net.createServer(options, (socket) => {
       undecided.add(socket);
       const cancel = clock.setTimer(limits.firstBytesTimeoutMs, () => undecided.has(socket) && socket.destroy());
@@ -54,15 +58,17 @@ export function createFront(dispatch: Dispatch, tlsFiles: TlsFiles | undefined, 
       sniff(socket, (version) => decide(socket, version));
     });
   } else {
-    listener = tls.createServer(
+    const secure = tls.createServer(
       {
         ...options,
-        ...readTls(tlsFiles),
+        ...certificate,
         ALPNProtocols: ["h2", "http/1.1"],
         handshakeTimeout: limits.firstBytesTimeoutMs,
       },
       (socket) => decide(socket, socket.alpnProtocol === "h2" ? "2" : "1.1"),
     );
+    useCertificate = (renewed) => secure.setSecureContext(renewed);
+    listener = secure;
   }
   listener.maxConnections = limits.maxConnections;
   listener.on("connection", (socket) => {
@@ -73,6 +79,7 @@ export function createFront(dispatch: Dispatch, tlsFiles: TlsFiles | undefined, 
 
   return {
     listener,
+    useCertificate,
     drain() {
       draining = true;
       http1.drain();
@@ -83,21 +90,6 @@ export function createFront(dispatch: Dispatch, tlsFiles: TlsFiles | undefined, 
       for (const socket of sockets) socket.destroy();
     },
   };
-}
-
-function readTls({ certFile, keyFile }: TlsFiles) {
-  const mistakes: ConfigMistake[] = [];
-  const read = (path: string, file: string) => {
-    try {
-      return readFileSync(file);
-    } catch {
-      mistakes.push({ path, expected: "a readable PEM file", source: file });
-      return;
-    }
-  };
-  const [cert, key] = [read("tls.certFile", certFile), read("tls.keyFile", keyFile)];
-  if (cert === undefined || key === undefined) throw new ConfigError(mistakes);
-  return { cert, key };
 }
 
 // Reads until the bytes differ from the preface or hold all of it, and puts them back.

@@ -8,13 +8,14 @@ import { type Random, systemRandom } from "../core/random.ts";
 import { Reason, Refusal } from "../core/refusal.ts";
 import type { CorsOptions } from "./cors.ts";
 import { createDispatch } from "./dispatch.ts";
-import { createFront, type TlsFiles } from "./front.ts";
+import { createFront } from "./front.ts";
 import type { Streams } from "./guard.ts";
 import { createHandlers } from "./handlers.ts";
 import type { HttpRoute } from "./http-routes.ts";
 import { defaultLimits, type Limits } from "./limits.ts";
 import { Readiness } from "./readiness.ts";
 import type { ReadyAnswers } from "./ready-answers.ts";
+import { keepCertificate, readCertificate, type TlsFiles } from "./tls-files.ts";
 import { createPeerFinder } from "./trusted-proxies.ts";
 
 /** What a server listens on, and what it serves. */
@@ -23,7 +24,7 @@ export type ServerOptions = {
   readonly host: string;
   /** 0 for any free port. */
   readonly port: number;
-  /** Required unless `development`. */
+  /** Required unless `development`. Read again when they change, see {@link keepCertificate}. */
   readonly tls?: TlsFiles | undefined;
   /** Allows to serve without TLS. */
   readonly development?: boolean | undefined;
@@ -53,6 +54,11 @@ export type Server = {
   /** Where the server listens, once it does. */
   readonly address: { readonly host: string; readonly port: number; readonly url: string };
   /**
+   * Reads the TLS files now, and not only within a minute after they have changed. New connections see the new certificate,
+   * those that there are go on. Files that can't be used are logged, and change nothing.
+   */
+  reloadTls(): Promise<void>;
+  /**
    * Stops: health says NOT_SERVING, nothing new is accepted, streams end with SHUTTING_DOWN, idle connections are closed.
    * Calls under way may finish within `graceMs` milliseconds; then their connections are destroyed. Resolves when all
    * connections are closed. Calling it again returns the same promise.
@@ -63,7 +69,7 @@ export type Server = {
 /**
  * Creates a server that does not listen yet.
  *
- * @throws ConfigError without `tls` outside of development, if a TLS file cannot be read, or for a proxy that is no address
+ * @throws ConfigError without `tls` outside of development, if the TLS files cannot be used, or for a proxy that is no address
  */
 export function createServer(options: ServerOptions): Server {
   const { tls, development = false, logger, clock = systemClock, readiness = new Readiness() } = options;
@@ -86,12 +92,18 @@ export function createServer(options: ServerOptions): Server {
     peerOf: createPeerFinder(options.trustedProxies ?? []),
     stopping: () => closed !== undefined,
   });
-  const front = createFront(dispatch, tls, limits, clock);
+  const certificate = tls && readCertificate(tls);
+  const front = createFront(dispatch, certificate, limits, clock);
   const { listener } = front;
+  const keeper =
+    tls &&
+    certificate &&
+    keepCertificate(tls, { current: certificate, apply: (renewed) => front.useCertificate(renewed), clock, logger });
 
   async function stop(graceMs: number): Promise<void> {
     const allClosed = new Promise<void>((resolve) => listener.close(() => resolve()));
     readiness.set(false);
+    keeper?.stop();
     // Lets the watchers of health hear it before their streams end.
     await new Promise(setImmediate);
     for (const stream of streams) stream.abort(new Refusal(Reason.SHUTTING_DOWN, "the server is stopping"));
@@ -111,6 +123,7 @@ export function createServer(options: ServerOptions): Server {
       const host = family === "IPv6" ? `[${address}]` : address;
       return { host: address, port, url: `${tls === undefined ? "http" : "https"}://${host}:${port}` };
     },
+    reloadTls: () => keeper?.reload() ?? Promise.resolve(),
     close(graceMs) {
       closed ??= stop(graceMs);
       return closed;
