@@ -18,5 +18,5 @@ export type CliDeps = {
   /** Calls `stop` when the user interrupts (Ctrl-C), instead of ending the process. */
   readonly onInterrupt: (stop: () => void) => void;
   /** Adds the commands of whoever runs parts of the mesh. */
-  readonly operator?: (program: Command) => void;
+  readonly operator?: (program: Command, deps: CliDeps) => void;
 };

@@ -46,7 +46,7 @@ export function createProgram(deps: CliDeps): Command {
   addLog(program, deps);
   addInspect(program, deps);
   addToken(program, deps);
-  deps.operator?.(program);
+  deps.operator?.(program, deps);
   return program;
 }
 

@@ -13,7 +13,7 @@ export const STDIN = "-";
  * @throws UsageError if there is none
  */
 export async function readSecret(
-  { env, stdin }: CliDeps,
+  { env, stdin }: Pick<CliDeps, "env" | "stdin">,
   path: string | undefined,
   { variable, option }: { variable: string; option: string },
 ): Promise<string> {

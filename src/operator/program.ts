@@ -1,7 +1,10 @@
 import { existsSync } from "node:fs";
 import { resolve } from "node:path";
 import { type Command, InvalidArgumentError } from "commander";
+import { addUser } from "../auth/add-user.ts";
+import type { CliDeps } from "../cli/deps.ts";
 import { UnverifiedError, UsageError } from "../cli/exit-code.ts";
+import { readSecret } from "../cli/secrets.ts";
 import { playDemo } from "../demo/demo.ts";
 import { rebuildRegistry, startPersistentMesh } from "./commands.ts";
 import type { RunningMesh } from "./processes.ts";
@@ -10,8 +13,8 @@ import { serve } from "./serve.ts";
 const defaultFolder = "data";
 const defaultPort = 7100;
 
-/** Adds the commands of those who run parts: `serve`, `start`, `demo` and `registry rebuild`. */
-export function addOperatorCommands(program: Command): void {
+/** Adds the commands of those who run parts: `serve`, `start`, `demo`, `registry rebuild` and `auth-provider add-user`. */
+export function addOperatorCommands(program: Command, deps: CliDeps): void {
   program
     .command("serve")
     .description("run one part of the mesh until told to stop (SIGINT, SIGTERM)")
@@ -69,7 +72,33 @@ Example:
       print(json === true ? JSON.stringify(report) : describeReport(report));
       if (!report.equal) throw new UnverifiedError("the tables differed from the log");
     });
+
+  program
+    .command("auth-provider")
+    .description("maintain an Auth Provider's database")
+    .command("add-user")
+    .description("add a user to an app, whether strangers may sign up or not; the provider may be running")
+    .argument("<app-id>", "the app")
+    .requiredOption("--database <file>", "the provider's SQLite file")
+    .requiredOption("--user <name>", "the user's name or e-mail address")
+    .option("--password-file <path>", "the password, - for standard input; OMI_PASSWORD if left out")
+    .addHelpText(
+      "after",
+      `
+Example:
+  $ npx omi auth-provider add-user org.omiappreg.alice.business_app.7f8a9d --user bob \\
+      --database data/auth-provider/auth.db --password-file bob.txt`,
+    )
+    .action(async (appId: string, { database, user: userName, passwordFile }: AddUserOptions) => {
+      if (!existsSync(database)) throw new UsageError(`${database} does not exist`);
+      const password = await readSecret(deps, passwordFile, { variable: "OMI_PASSWORD", option: "--password-file" });
+      const subject = await addUser(database, { appId, userName, password }, deps);
+      const { json } = program.opts<{ json?: boolean }>();
+      deps.stdout(`${json === true ? JSON.stringify({ subject }) : subject}\n`);
+    });
 }
+
+type AddUserOptions = { database: string; user: string; passwordFile?: string };
 
 async function start(folder: string, port: number): Promise<void> {
   const mesh = await startPersistentMesh(resolve(folder), port);

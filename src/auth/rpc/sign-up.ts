@@ -16,7 +16,11 @@ export function signUp(core: AuthCore): ServiceImpl<typeof UserService>["signUp"
   const { tenancy, users, passwords, attempts, writes, clock } = core;
   return async ({ appId, userName, password }, context) => {
     tenancy.tenants.active(tenantOf(appId));
-    if (core.signUp === "closed") throw new Refusal(Reason.SIGN_UP_CLOSED, "strangers can't sign up here");
+    if (core.signUp === "closed") {
+      throw new Refusal(Reason.SIGN_UP_CLOSED, "strangers can't sign up here", {
+        nextStep: "ask whoever runs this Auth Provider for an account",
+      });
+    }
     const name = normaliseUserName(userName);
     const hash = await attempts.make({ source: sourceOf(requestContext(context).peer) }, async () =>
       users.byName(appId, name) === undefined ? passwords.hash(password) : undefined,
