@@ -6,7 +6,7 @@ import { type AppOrder, type BackboneOrder, registerApp, updateBackbone } from "
 import { type AuthOrder, provisionAuth } from "./auth-provider.ts";
 import { type BillOrder, readBill } from "./bills.ts";
 import type { DeveloperCore } from "./core.ts";
-import { activateNamespace, claimNamespace, type NamespaceOrder } from "./namespaces.ts";
+import { activateNamespace, claimNamespace, type NamespaceOrder, resendActivationCode } from "./namespaces.ts";
 import { masterReset, type RotationOrder, rotateServiceKey, suspendService } from "./service-keys.ts";
 import { provisionService, type ServiceOrder, type ServiceSettings } from "./services.ts";
 import {
@@ -33,6 +33,8 @@ export interface Developer {
   claimNamespace(order: NamespaceOrder): Promise<Namespace>;
   /** See {@link activateNamespace}. */
   activateNamespace(order: { registry: string; namespace: string; code: string }): Promise<Namespace>;
+  /** See {@link resendActivationCode}. */
+  resendActivationCode(order: { registry: string; namespace: string }): Promise<Namespace>;
   /** See {@link registerApp}. */
   registerApp(order: AppOrder): Promise<App>;
   /** See {@link updateBackbone}. */
@@ -61,6 +63,7 @@ export function createDeveloper(options: DeveloperOptions): Developer {
   return {
     claimNamespace: (order) => claimNamespace(core, order),
     activateNamespace: (order) => activateNamespace(core, order),
+    resendActivationCode: (order) => resendActivationCode(core, order),
     registerApp: (order) => registerApp(core, order),
     updateBackbone: (order) => updateBackbone(core, order),
     provisionAuth: (order) => provisionAuth(core, order),

@@ -1,5 +1,9 @@
 import { KeyAlgorithm } from "../../gen/omi/key/v1/key_pb.ts";
-import { type Namespace, NamespaceClaimSchema } from "../../gen/omi/registry/v1/namespace_pb.ts";
+import {
+  ActivationCodeRequestSchema,
+  type Namespace,
+  NamespaceClaimSchema,
+} from "../../gen/omi/registry/v1/namespace_pb.ts";
 import { concatBytes, utf8 } from "../core/bytes.ts";
 import type { Contact } from "../directory/registry-client.ts";
 import { sha256 } from "../statement/crypto.ts";
@@ -37,6 +41,17 @@ export async function claimNamespace(core: DeveloperCore, order: NamespaceOrder)
     ...((website !== "" || organization !== "") && { metadata: { website, organization } }),
   });
   return (await writeAt(core, registry, statement, (claim) => registry.claimNamespace(claim, contact))).value;
+}
+
+/** Has the registry send another code to the contact; the codes before it no longer count. */
+export async function resendActivationCode(
+  core: DeveloperCore,
+  order: { readonly registry: string; readonly namespace: string },
+): Promise<Namespace> {
+  const registry = core.connections.registries.forDomain(order.registry);
+  const { namespace } = order;
+  const statement = signAsMaster(core, ActivationCodeRequestSchema, order.registry, { namespace });
+  return (await writeAt(core, registry, statement, (request) => registry.resendActivationCode(request))).value;
 }
 
 /** Gives the code that the registry sent to the contact. */

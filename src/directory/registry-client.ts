@@ -174,6 +174,14 @@ export class RegistryClient {
     return this.resolveNamespace(namespace, { fresh: true });
   }
 
+  /** Has the contact of a pending namespace sent another code: an ActivationCodeRequest statement. */
+  async resendActivationCode(statement: Statement): Promise<Verified<Namespace>> {
+    const { opened } = await this.#write(statement, NamespaceAnswerSchema, (client) =>
+      client.resendActivationCode({ statement }),
+    );
+    return this.#namespaceOf(opened);
+  }
+
   /** Registers an app: an AppManifest statement. */
   async registerApp(statement: Statement): Promise<Verified<App>> {
     const { opened } = await this.#write(statement, AppAnswerSchema, (client) => client.registerApp({ statement }));

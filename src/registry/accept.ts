@@ -54,11 +54,7 @@ export async function accept<Desc extends DescMessage, Nested>(
   statement: Statement,
   acceptance: Acceptance<Desc, Nested>,
 ): Promise<Accepted<Desc>> {
-  const opened = openRequest(acceptance.schema, statement, { allowPlainHttp: core.allowPlainHttp });
-  checkAudience(opened, core.domain);
-  checkRegistry(core, opened.message);
-  await verifySignature(opened, acceptance.signerKey(opened));
-
+  const opened = await openSigned(core, statement, acceptance);
   const outcome = (effect: Effect | undefined): Accepted<Desc> => ({ id: opened.id, message: opened.message, effect });
   const known = admit(core, opened);
   if (known !== undefined) return outcome(known);
@@ -79,14 +75,40 @@ export async function accept<Desc extends DescMessage, Nested>(
   return outcome(effect);
 }
 
+/**
+ * The cheap checks of a statement, and its signature.
+ *
+ * @throws Refusal what opening it does; AUDIENCE_MISMATCH, REGISTRY_MISMATCH, SIGNER_UNKNOWN, SIGNATURE_INVALID
+ */
+export async function openSigned<Desc extends DescMessage>(
+  core: RegistryCore,
+  statement: Statement,
+  { schema, signerKey }: Pick<Acceptance<Desc, unknown>, "schema" | "signerKey">,
+): Promise<OpenedRequest<Desc>> {
+  const opened = openRequest(schema, statement, { allowPlainHttp: core.allowPlainHttp });
+  checkAudience(opened, core.domain);
+  checkRegistry(core, opened.message);
+  await verifySignature(opened, signerKey(opened));
+  return opened;
+}
+
 /** The effect of a statement that is known; otherwise refuses a spent nonce, and a timestamp outside of the window. */
 function admit(core: RegistryCore, opened: OpenedRequest): Effect | undefined {
   const entry = core.log.find(opened.id);
   if (entry !== undefined) return decodeEffect(entry.effectType, entry.effect);
+  checkNew(core, opened);
+  return undefined;
+}
+
+/**
+ * Checks what a statement must fulfil that is not known yet.
+ *
+ * @throws Refusal NONCE_REUSED, TIMESTAMP_TOO_OLD, TIMESTAMP_IN_FUTURE
+ */
+export function checkNew(core: RegistryCore, opened: OpenedRequest): void {
   core.nonces.check(opened);
   const seconds = core.policy.freshnessWindowSeconds;
   checkFreshness(opened, registryTime(core), { pastSeconds: seconds, futureSeconds: seconds });
-  return undefined;
 }
 
 function checkRegistry(core: RegistryCore, message: object): void {

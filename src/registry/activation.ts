@@ -1,5 +1,6 @@
 import { createHash, timingSafeEqual } from "node:crypto";
 import { appendFile } from "node:fs/promises";
+import type { Logger } from "pino";
 import type { Random } from "../core/random.ts";
 
 /** Sends an activation code to a namespace's contact. A deployment brings its own, e.g. over e-mail. */
@@ -16,6 +17,20 @@ export function fileCodeSender(path: string): CodeSender {
   return {
     send: (message) => appendFile(path, `${JSON.stringify(message)}\n`, { mode: 0o600 }),
   };
+}
+
+/** Sends a code. If that fails, the log tells the operator. */
+export async function sendCode(
+  { codeSender, logger }: { codeSender: CodeSender | undefined; logger: Logger },
+  message: Parameters<CodeSender["send"]>[0],
+): Promise<void> {
+  try {
+    await codeSender?.send(message);
+  } catch (error) {
+    // Its message may well quote the address or the code.
+    const kind = error instanceof Error ? error.name : typeof error;
+    logger.error({ kind, namespace: message.namespace }, "activation code could not be sent");
+  }
 }
 
 /** How many wrong codes are allowed before every code is refused. */

@@ -84,6 +84,12 @@ const contactsMigration = `
   ) STRICT;
 `;
 
+/** How many codes a contact was sent, and when the last one, in Unix seconds; 0 if that was before this was kept. */
+const resentCodesMigration = `
+  ALTER TABLE contacts ADD COLUMN codes_sent INTEGER NOT NULL DEFAULT 1;
+  ALTER TABLE contacts ADD COLUMN code_sent_at INTEGER NOT NULL DEFAULT 0;
+`;
+
 /** The tables that follow from the log, children before parents. */
 export const projectionTables = ["proofs", "keys", "services", "apps", "namespaces", "registry_keys"] as const;
 
@@ -91,4 +97,5 @@ export const projectionTables = ["proofs", "keys", "services", "apps", "namespac
 export const registryMigrations: readonly Migration[] = [
   [logMigration, noncesMigration, projectionMigration, contactsMigration].join("\n"),
   outboxMigration,
+  resentCodesMigration,
 ];

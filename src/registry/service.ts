@@ -33,6 +33,7 @@ import { getHeads } from "./rpc/get-heads.ts";
 import { listEvents } from "./rpc/list-events.ts";
 import { readLog } from "./rpc/read-log.ts";
 import { registerApp } from "./rpc/register-app.ts";
+import { resendActivationCode } from "./rpc/resend-activation-code.ts";
 import { rotateKey } from "./rpc/rotate-key.ts";
 import { suspendService } from "./rpc/suspend-service.ts";
 import { unbindService } from "./rpc/unbind-service.ts";
@@ -156,6 +157,7 @@ function registerRoutes(core: RegistryCore, router: ConnectRouter, reads: Reads)
     {
       claimNamespace: (request) => claimNamespace(core, request),
       activateNamespace: (request) => activateNamespace(core, request),
+      resendActivationCode: (request) => resendActivationCode(core, request),
       registerApp: (request) => registerApp(core, request),
       updateBackbone: (request) => updateBackbone(core, request),
       announceAuth: (request) => announceAuth(core, request),

@@ -85,6 +85,10 @@ export interface ContactRow {
   /** SHA-256 of the code that was sent; null when none is open. */
   codeHash: Uint8Array | null;
   codeAttempts: number;
+  /** How many codes were sent. */
+  codesSent: number;
+  /** When the last one was sent, in Unix seconds. */
+  codeSentAt: number;
 }
 
 const keyColumns = `key_id AS keyId, public_key AS publicKey, role, namespace, app_id AS appId, service_id AS serviceId,
@@ -111,6 +115,7 @@ export class RegistryStore {
   readonly #keySets;
   readonly #contact;
   readonly #putContact;
+  readonly #replaceCode;
   readonly #countAttempt;
   readonly #closeCode;
 
@@ -155,11 +160,16 @@ export class RegistryStore {
       )
       .pluck();
     this.#contact = db.prepare<[string], ContactRow>(
-      `SELECT namespace, email, salt, code_hash AS codeHash, code_attempts AS codeAttempts
+      `SELECT namespace, email, salt, code_hash AS codeHash, code_attempts AS codeAttempts,
+         codes_sent AS codesSent, code_sent_at AS codeSentAt
        FROM contacts WHERE namespace = ?`,
     );
-    this.#putContact = db.prepare<[string, string, Uint8Array, Uint8Array | null]>(
-      "INSERT INTO contacts (namespace, email, salt, code_hash) VALUES (?, ?, ?, ?)",
+    this.#putContact = db.prepare<[string, string, Uint8Array, Uint8Array | null, number]>(
+      "INSERT INTO contacts (namespace, email, salt, code_hash, code_sent_at) VALUES (?, ?, ?, ?, ?)",
+    );
+    this.#replaceCode = db.prepare<[Uint8Array, number, string]>(
+      `UPDATE contacts SET code_hash = ?, code_attempts = 0, codes_sent = codes_sent + 1, code_sent_at = ?
+       WHERE namespace = ?`,
     );
     this.#countAttempt = db.prepare<[string]>(
       "UPDATE contacts SET code_attempts = code_attempts + 1 WHERE namespace = ?",
@@ -222,8 +232,13 @@ export class RegistryStore {
     return this.#contact.get(namespace);
   }
 
-  putContact(contact: Omit<ContactRow, "codeAttempts">): void {
-    this.#putContact.run(contact.namespace, contact.email, contact.salt, contact.codeHash);
+  putContact({ namespace, email, salt, codeHash, codeSentAt }: Omit<ContactRow, "codeAttempts" | "codesSent">): void {
+    this.#putContact.run(namespace, email, salt, codeHash, codeSentAt);
+  }
+
+  /** Another code is open now instead of the one before. */
+  replaceCode(namespace: string, codeHash: Uint8Array, sentAt: number): void {
+    this.#replaceCode.run(codeHash, sentAt, namespace);
   }
 
   countCodeAttempt(namespace: string): void {

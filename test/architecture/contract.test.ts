@@ -82,6 +82,7 @@ const signedMessages: Record<string, [signers: KeyRole[], audience: Audience, ..
   "billing.BillRequest": [[MASTER], Audience.PROVIDER],
   "event.Event": [[REGISTRY], Audience.NONE],
   "event.Heads": [[REGISTRY], Audience.NONE],
+  "registry.ActivationCodeRequest": [[MASTER], Audience.REGISTRY],
   "registry.AppAnswer": [[REGISTRY], Audience.NONE],
   "registry.AppManifest": [[MASTER], Audience.REGISTRY],
   "registry.AuthAnnouncement": [[MASTER], Audience.REGISTRY, "provider_answer: AuthProvisioned"],

@@ -111,6 +111,12 @@ describe("a developer", () => {
   });
 });
 
+test("asks for another activation code, of which an active namespace has no need", async () => {
+  const { json } = await startCliMesh();
+  await json("namespace", "claim", "alice");
+  expect(await json("namespace", "resend-code", "alice")).toMatchObject({ status: "NAMESPACE_STATUS_ACTIVE" });
+});
+
 describe("a user", () => {
   test("signs up and in, and the token verifies for that service alone", async () => {
     const { run, json, appId, serviceId, clock, folder } = await startComposed();

@@ -33,6 +33,7 @@ export function addNamespace(program: Command, deps: CliDeps): void {
         session.output.result(await shown(NamespaceSchema, claimed));
         if (claimed.status === NamespaceStatus.PENDING) {
           session.output.note(`Activate it with the code that was sent: omi namespace activate ${namespace} <code>`);
+          session.output.note(`If none arrives: omi namespace resend-code ${namespace}`);
         }
       }),
     );
@@ -48,6 +49,18 @@ export function addNamespace(program: Command, deps: CliDeps): void {
       }),
     );
   example(activate, "omi namespace activate alice 493027");
+
+  const resend = group
+    .command("resend-code <namespace>")
+    .description("have the registry send another activation code to the contact; older ones no longer count")
+    .action((namespace: string, _: object, command: Command) =>
+      withSession(command, deps, async (session) => {
+        const order = { registry: session.registry().domain, namespace };
+        const value = await session.developer().resendActivationCode(order);
+        session.output.result(await shown(NamespaceSchema, value));
+      }),
+    );
+  example(resend, "omi namespace resend-code alice --key master.key.json");
 
   const show = group
     .command("show <namespace>")

@@ -7,7 +7,7 @@ import { Reason, Refusal } from "../../core/refusal.ts";
 import { sha256 } from "../../statement/crypto.ts";
 import { keyIdOf } from "../../statement/key-id.ts";
 import { type Acceptance, accept } from "../accept.ts";
-import { codeHash, newCode } from "../activation.ts";
+import { codeHash, newCode, sendCode } from "../activation.ts";
 import { namespaceAnswer } from "../answers.ts";
 import type { RegistryCore } from "../core.ts";
 import { requirePresent } from "../nested.ts";
@@ -27,7 +27,7 @@ export async function claimNamespace(core: RegistryCore, request: ClaimNamespace
     private: false,
     signerKey: (opened) => ownSigner(opened, opened.message.publicKey),
     verifyNested: async ({ message }) => checkContact(message, email, salt, code !== undefined),
-    decide({ message }) {
+    decide({ message }, _, now) {
       const effect = decideNamespaceClaim(
         {
           taken: core.store.namespaceTaken(foldName(message.namespaceClaim)),
@@ -38,7 +38,8 @@ export async function claimNamespace(core: RegistryCore, request: ClaimNamespace
       );
       if (email !== "") {
         const namespace = message.namespaceClaim;
-        core.store.putContact({ namespace, email, salt, codeHash: code === undefined ? null : codeHash(code) });
+        const hash = code === undefined ? null : codeHash(code);
+        core.store.putContact({ namespace, email, salt, codeHash: hash, codeSentAt: now });
       }
       isNew = true;
       return effect;
@@ -46,8 +47,8 @@ export async function claimNamespace(core: RegistryCore, request: ClaimNamespace
   };
   const { id, message } = await accept(core, requirePresent(request.statement, "statement"), acceptance);
 
-  // After the commit: a crash here leaves a pending namespace whose code nobody got; the operator can send another.
-  if (isNew && code !== undefined) await sendCode(core, message.namespaceClaim, email, code);
+  // After the commit: a crash here leaves a pending namespace whose code nobody got; its owner can ask for another.
+  if (isNew && code !== undefined) await sendCode(core, { namespace: message.namespaceClaim, email, code });
   return { answer: namespaceAnswer(core, message.namespaceClaim, id) };
 }
 
@@ -69,14 +70,4 @@ function contactIncomplete(field: string): Refusal {
     metadata: { field, rule: "required" },
     nextStep: "send an e-mail address and a salt, and sign their commitment",
   });
-}
-
-async function sendCode(core: RegistryCore, namespace: string, email: string, code: string): Promise<void> {
-  try {
-    await core.codeSender?.send({ namespace, email, code });
-  } catch (error) {
-    // Its message may well quote the address or the code.
-    const kind = error instanceof Error ? error.name : typeof error;
-    core.logger.error({ kind, namespace }, "activation code could not be sent");
-  }
 }

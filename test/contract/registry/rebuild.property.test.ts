@@ -117,7 +117,8 @@ test("the tables follow from the log, and the log keeps its promises, whatever c
     { seed: 20_261_122, numRuns: 12 },
   );
   for (const method of Object.keys(RegistryService.method)) {
-    if (method !== "activateNamespace") expect(accepted.get(method), method).toBeGreaterThan(5);
+    if (!["activateNamespace", "resendActivationCode"].includes(method))
+      expect(accepted.get(method), method).toBeGreaterThan(5);
   }
   expect(refused.size).toBeGreaterThan(12);
 }, 60_000);

@@ -21,8 +21,8 @@ export interface FileRegistry extends RunningRegistry {
   contents(): Contents;
   /** Stops it, and leaves the file until {@link stop} is called. */
   halt(): Promise<void>;
-  /** Stops it, and starts another one on the same file. */
-  restarted(): Promise<FileRegistry>;
+  /** Stops it, and starts another one on the same file, with options that may differ. */
+  restarted(changes?: Partial<RegistryOptions>): Promise<FileRegistry>;
 }
 
 /** Starts a registry on a new file; it stops with the test, or before. */
@@ -79,9 +79,9 @@ async function runOn(folder: string, options: Partial<RegistryOptions>, clean: (
       await halt();
       clean();
     },
-    async restarted() {
+    async restarted(changes = {}) {
       await halt();
-      const next = await runOn(folder, { ...options, clock: running.clock }, clean);
+      const next = await runOn(folder, { ...options, ...changes, clock: running.clock }, clean);
       onTestFinished(next.stop);
       return next;
     },

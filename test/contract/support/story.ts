@@ -27,8 +27,8 @@ import { resolvedApp } from "./records.ts";
 import { send } from "./signed-rpc.ts";
 import { requestHeader, withHeader } from "./tampering.ts";
 
-/** A signed RPC of `RegistryService`. */
-export type Method = Exclude<keyof typeof RegistryService.method, "activateNamespace">;
+/** A signed RPC of `RegistryService` that writes to the log. */
+export type Method = Exclude<keyof typeof RegistryService.method, "activateNamespace" | "resendActivationCode">;
 
 /** How likely each step is. `repeat` sends an earlier statement again. */
 const weights: Record<Method | "repeat", number> = {

@@ -15,7 +15,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file omi/registry/v1/namespace.proto.
  */
 export const file_omi_registry_v1_namespace: GenFile = /*@__PURE__*/
-  fileDesc("Ch9vbWkvcmVnaXN0cnkvdjEvbmFtZXNwYWNlLnByb3RvEg9vbWkucmVnaXN0cnkudjEi1QIKDk5hbWVzcGFjZUNsYWltEjAKBmhlYWRlchgBIAEoCzIYLm9taS5zdGF0ZW1lbnQudjEuSGVhZGVyQgayuxgCCAESIAoKcHVibGljX2tleRgCIAEoDEIMsrsYCAgBECAYIDgGEjMKCWFsZ29yaXRobRgDIAEoDjIYLm9taS5rZXkudjEuS2V5QWxnb3JpdGhtQgayuxgCCAESKgoUZ3VhcmRpYW5fcHVibGljX2tleXMYBCADKAxCDLK7GAgQIBggIBA4BhIlCg9uYW1lc3BhY2VfY2xhaW0YBSABKAlCDLK7GAgIARACGCA4AxImChJjb250YWN0X2NvbW1pdG1lbnQYBiABKAxCCrK7GAYQIBggOAkSNAoIbWV0YWRhdGEYByABKAsyIi5vbWkucmVnaXN0cnkudjEuTmFtZXNwYWNlTWV0YWRhdGE6Cbq7GAUKAQEQAiJOChFOYW1lc3BhY2VNZXRhZGF0YRIaCgd3ZWJzaXRlGAEgASgJQgmyuxgFGIAQOAUSHQoMb3JnYW5pemF0aW9uGAIgASgJQgeyuxgDGIACImMKE05hbWVzcGFjZUFjdGl2YXRpb24SLgoGaGVhZGVyGAEgASgLMh4ub21pLnN0YXRlbWVudC52MS5BbnN3ZXJIZWFkZXISEQoJbmFtZXNwYWNlGAIgASgJOgm6uxgFCgEDEAEiswIKCU5hbWVzcGFjZRIRCgluYW1lc3BhY2UYASABKAkSMAoGc3RhdHVzGAIgASgOMiAub21pLnJlZ2lzdHJ5LnYxLk5hbWVzcGFjZVN0YXR1cxIZChFtYXN0ZXJfcHVibGljX2tleRgDIAEoDBIVCg1tYXN0ZXJfa2V5X2lkGAQgASgJEisKCWFsZ29yaXRobRgFIAEoDjIYLm9taS5rZXkudjEuS2V5QWxnb3JpdGhtEhwKFGd1YXJkaWFuX3B1YmxpY19rZXlzGAYgAygMEhoKEmNvbnRhY3RfY29tbWl0bWVudBgHIAEoDBI0CghtZXRhZGF0YRgIIAEoCzIiLm9taS5yZWdpc3RyeS52MS5OYW1lc3BhY2VNZXRhZGF0YRISCgpjbGFpbWVkX2F0GAkgASgDInsKD05hbWVzcGFjZUFuc3dlchIuCgZoZWFkZXIYASABKAsyHi5vbWkuc3RhdGVtZW50LnYxLkFuc3dlckhlYWRlchItCgluYW1lc3BhY2UYAiABKAsyGi5vbWkucmVnaXN0cnkudjEuTmFtZXNwYWNlOgm6uxgFCgEDEAEqbgoPTmFtZXNwYWNlU3RhdHVzEiAKHE5BTUVTUEFDRV9TVEFUVVNfVU5TUEVDSUZJRUQQABIcChhOQU1FU1BBQ0VfU1RBVFVTX1BFTkRJTkcQARIbChdOQU1FU1BBQ0VfU1RBVFVTX0FDVElWRRACYgZwcm90bzM", [file_omi_key_v1_key, file_omi_options_v1_options, file_omi_statement_v1_statement]);
+  fileDesc("Ch9vbWkvcmVnaXN0cnkvdjEvbmFtZXNwYWNlLnByb3RvEg9vbWkucmVnaXN0cnkudjEi1QIKDk5hbWVzcGFjZUNsYWltEjAKBmhlYWRlchgBIAEoCzIYLm9taS5zdGF0ZW1lbnQudjEuSGVhZGVyQgayuxgCCAESIAoKcHVibGljX2tleRgCIAEoDEIMsrsYCAgBECAYIDgGEjMKCWFsZ29yaXRobRgDIAEoDjIYLm9taS5rZXkudjEuS2V5QWxnb3JpdGhtQgayuxgCCAESKgoUZ3VhcmRpYW5fcHVibGljX2tleXMYBCADKAxCDLK7GAgQIBggIBA4BhIlCg9uYW1lc3BhY2VfY2xhaW0YBSABKAlCDLK7GAgIARACGCA4AxImChJjb250YWN0X2NvbW1pdG1lbnQYBiABKAxCCrK7GAYQIBggOAkSNAoIbWV0YWRhdGEYByABKAsyIi5vbWkucmVnaXN0cnkudjEuTmFtZXNwYWNlTWV0YWRhdGE6Cbq7GAUKAQEQAiJOChFOYW1lc3BhY2VNZXRhZGF0YRIaCgd3ZWJzaXRlGAEgASgJQgmyuxgFGIAQOAUSHQoMb3JnYW5pemF0aW9uGAIgASgJQgeyuxgDGIACInUKFUFjdGl2YXRpb25Db2RlUmVxdWVzdBIwCgZoZWFkZXIYASABKAsyGC5vbWkuc3RhdGVtZW50LnYxLkhlYWRlckIGsrsYAggBEh8KCW5hbWVzcGFjZRgCIAEoCUIMsrsYCAgBEAIYIDgDOgm6uxgFCgEBEAIiYwoTTmFtZXNwYWNlQWN0aXZhdGlvbhIuCgZoZWFkZXIYASABKAsyHi5vbWkuc3RhdGVtZW50LnYxLkFuc3dlckhlYWRlchIRCgluYW1lc3BhY2UYAiABKAk6Cbq7GAUKAQMQASKzAgoJTmFtZXNwYWNlEhEKCW5hbWVzcGFjZRgBIAEoCRIwCgZzdGF0dXMYAiABKA4yIC5vbWkucmVnaXN0cnkudjEuTmFtZXNwYWNlU3RhdHVzEhkKEW1hc3Rlcl9wdWJsaWNfa2V5GAMgASgMEhUKDW1hc3Rlcl9rZXlfaWQYBCABKAkSKwoJYWxnb3JpdGhtGAUgASgOMhgub21pLmtleS52MS5LZXlBbGdvcml0aG0SHAoUZ3VhcmRpYW5fcHVibGljX2tleXMYBiADKAwSGgoSY29udGFjdF9jb21taXRtZW50GAcgASgMEjQKCG1ldGFkYXRhGAggASgLMiIub21pLnJlZ2lzdHJ5LnYxLk5hbWVzcGFjZU1ldGFkYXRhEhIKCmNsYWltZWRfYXQYCSABKAMiewoPTmFtZXNwYWNlQW5zd2VyEi4KBmhlYWRlchgBIAEoCzIeLm9taS5zdGF0ZW1lbnQudjEuQW5zd2VySGVhZGVyEi0KCW5hbWVzcGFjZRgCIAEoCzIaLm9taS5yZWdpc3RyeS52MS5OYW1lc3BhY2U6Cbq7GAUKAQMQASpuCg9OYW1lc3BhY2VTdGF0dXMSIAocTkFNRVNQQUNFX1NUQVRVU19VTlNQRUNJRklFRBAAEhwKGE5BTUVTUEFDRV9TVEFUVVNfUEVORElORxABEhsKF05BTUVTUEFDRV9TVEFUVVNfQUNUSVZFEAJiBnByb3RvMw", [file_omi_key_v1_key, file_omi_options_v1_options, file_omi_statement_v1_statement]);
 
 /**
  * A developer's claim of a namespace. Signed by the Master key that is in it.
@@ -111,6 +111,35 @@ export const NamespaceMetadataSchema: GenMessage<NamespaceMetadata> = /*@__PURE_
   messageDesc(file_omi_registry_v1_namespace, 1);
 
 /**
+ * A developer's request to send the contact of their namespace another activation code. It changes nothing that the log
+ * holds, so it does not stand there.
+ *
+ * @generated from message omi.registry.v1.ActivationCodeRequest
+ */
+export type ActivationCodeRequest = Message<"omi.registry.v1.ActivationCodeRequest"> & {
+  /**
+   * Who signed when for whom.
+   *
+   * @generated from field: omi.statement.v1.Header header = 1;
+   */
+  header?: Header | undefined;
+
+  /**
+   * The namespace.
+   *
+   * @generated from field: string namespace = 2;
+   */
+  namespace: string;
+};
+
+/**
+ * Describes the message omi.registry.v1.ActivationCodeRequest.
+ * Use `create(ActivationCodeRequestSchema)` to create a new message.
+ */
+export const ActivationCodeRequestSchema: GenMessage<ActivationCodeRequest> = /*@__PURE__*/
+  messageDesc(file_omi_registry_v1_namespace, 2);
+
+/**
  * The registry's decision that a claimed namespace is active: written to the log when the contact's code was given.
  *
  * @generated from message omi.registry.v1.NamespaceActivation
@@ -136,7 +165,7 @@ export type NamespaceActivation = Message<"omi.registry.v1.NamespaceActivation">
  * Use `create(NamespaceActivationSchema)` to create a new message.
  */
 export const NamespaceActivationSchema: GenMessage<NamespaceActivation> = /*@__PURE__*/
-  messageDesc(file_omi_registry_v1_namespace, 2);
+  messageDesc(file_omi_registry_v1_namespace, 3);
 
 /**
  * A namespace as the registry holds it.
@@ -213,7 +242,7 @@ export type Namespace = Message<"omi.registry.v1.Namespace"> & {
  * Use `create(NamespaceSchema)` to create a new message.
  */
 export const NamespaceSchema: GenMessage<Namespace> = /*@__PURE__*/
-  messageDesc(file_omi_registry_v1_namespace, 3);
+  messageDesc(file_omi_registry_v1_namespace, 4);
 
 /**
  * A namespace, signed by the registry.
@@ -222,7 +251,7 @@ export const NamespaceSchema: GenMessage<Namespace> = /*@__PURE__*/
  */
 export type NamespaceAnswer = Message<"omi.registry.v1.NamespaceAnswer"> & {
   /**
-   * In reply to a NamespaceClaim or a ResolveNamespace read.
+   * In reply to a NamespaceClaim, an ActivationCodeRequest or a ResolveNamespace read.
    *
    * @generated from field: omi.statement.v1.AnswerHeader header = 1;
    */
@@ -241,7 +270,7 @@ export type NamespaceAnswer = Message<"omi.registry.v1.NamespaceAnswer"> & {
  * Use `create(NamespaceAnswerSchema)` to create a new message.
  */
 export const NamespaceAnswerSchema: GenMessage<NamespaceAnswer> = /*@__PURE__*/
-  messageDesc(file_omi_registry_v1_namespace, 4);
+  messageDesc(file_omi_registry_v1_namespace, 5);
 
 /**
  * Whether a namespace may be used.

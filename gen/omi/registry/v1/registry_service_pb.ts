@@ -13,7 +13,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file omi/registry/v1/registry_service.proto.
  */
 export const file_omi_registry_v1_registry_service: GenFile = /*@__PURE__*/
-  fileDesc("CiZvbWkvcmVnaXN0cnkvdjEvcmVnaXN0cnlfc2VydmljZS5wcm90bxIPb21pLnJlZ2lzdHJ5LnYxIrMBChVDbGFpbU5hbWVzcGFjZVJlcXVlc3QSWAoJc3RhdGVtZW50GAEgASgLMhsub21pLnN0YXRlbWVudC52MS5TdGF0ZW1lbnRCKKq7GB5vbWkucmVnaXN0cnkudjEuTmFtZXNwYWNlQ2xhaW2yuxgCCAESIAoNY29udGFjdF9lbWFpbBgCIAEoCUIJsrsYBRj+ATgKEh4KDGNvbnRhY3Rfc2FsdBgDIAEoDEIIsrsYBBAQGCAiagoWQ2xhaW1OYW1lc3BhY2VSZXNwb25zZRJQCgZhbnN3ZXIYASABKAsyGy5vbWkuc3RhdGVtZW50LnYxLlN0YXRlbWVudEIjqrsYH29taS5yZWdpc3RyeS52MS5OYW1lc3BhY2VBbnN3ZXIiUwoYQWN0aXZhdGVOYW1lc3BhY2VSZXF1ZXN0Eh8KCW5hbWVzcGFjZRgBIAEoCUIMsrsYCAgBEAIYIDgDEhYKBGNvZGUYAiABKAlCCLK7GAQIARhAIm0KGUFjdGl2YXRlTmFtZXNwYWNlUmVzcG9uc2USUAoGYW5zd2VyGAEgASgLMhsub21pLnN0YXRlbWVudC52MS5TdGF0ZW1lbnRCI6q7GB9vbWkucmVnaXN0cnkudjEuTmFtZXNwYWNlQW5zd2VyImsKElJlZ2lzdGVyQXBwUmVxdWVzdBJVCglzdGF0ZW1lbnQYASABKAsyGy5vbWkuc3RhdGVtZW50LnYxLlN0YXRlbWVudEIlqrsYG29taS5yZWdpc3RyeS52MS5BcHBNYW5pZmVzdLK7GAIIASJhChNSZWdpc3RlckFwcFJlc3BvbnNlEkoKBmFuc3dlchgBIAEoCzIbLm9taS5zdGF0ZW1lbnQudjEuU3RhdGVtZW50Qh2quxgZb21pLnJlZ2lzdHJ5LnYxLkFwcEFuc3dlciJxChVVcGRhdGVCYWNrYm9uZVJlcXVlc3QSWAoJc3RhdGVtZW50GAEgASgLMhsub21pLnN0YXRlbWVudC52MS5TdGF0ZW1lbnRCKKq7GB5vbWkucmVnaXN0cnkudjEuQmFja2JvbmVVcGRhdGWyuxgCCAEiZAoWVXBkYXRlQmFja2JvbmVSZXNwb25zZRJKCgZhbnN3ZXIYASABKAsyGy5vbWkuc3RhdGVtZW50LnYxLlN0YXRlbWVudEIdqrsYGW9taS5yZWdpc3RyeS52MS5BcHBBbnN3ZXIicQoTQW5ub3VuY2VBdXRoUmVxdWVzdBJaCglzdGF0ZW1lbnQYASABKAsyGy5vbWkuc3RhdGVtZW50LnYxLlN0YXRlbWVudEIqqrsYIG9taS5yZWdpc3RyeS52MS5BdXRoQW5ub3VuY2VtZW50srsYAggBImIKFEFubm91bmNlQXV0aFJlc3BvbnNlEkoKBmFuc3dlchgBIAEoCzIbLm9taS5zdGF0ZW1lbnQudjEuU3RhdGVtZW50Qh2quxgZb21pLnJlZ2lzdHJ5LnYxLkFwcEFuc3dlciJuChJCaW5kU2VydmljZVJlcXVlc3QSWAoJc3RhdGVtZW50GAEgASgLMhsub21pLnN0YXRlbWVudC52MS5TdGF0ZW1lbnRCKKq7GB5vbWkucmVnaXN0cnkudjEuU2VydmljZUJpbmRpbmeyuxgCCAEiZQoTQmluZFNlcnZpY2VSZXNwb25zZRJOCgZhbnN3ZXIYASABKAsyGy5vbWkuc3RhdGVtZW50LnYxLlN0YXRlbWVudEIhqrsYHW9taS5yZWdpc3RyeS52MS5CaW5kaW5nQW5zd2VyImYKEFJvdGF0ZUtleVJlcXVlc3QSUgoJc3RhdGVtZW50GAEgASgLMhsub21pLnN0YXRlbWVudC52MS5TdGF0ZW1lbnRCIqq7GBhvbWkucmVnaXN0cnkudjEuUm90YXRpb26yuxgCCAEieQoRUm90YXRlS2V5UmVzcG9uc2USTgoGYW5zd2VyGAEgASgLMhsub21pLnN0YXRlbWVudC52MS5TdGF0ZW1lbnRCIaq7GB1vbWkucmVnaXN0cnkudjEuU2VydmljZUFuc3dlchIUCgxjb25maWdfZXBvY2gYAiABKAQiagoVU3VzcGVuZFNlcnZpY2VSZXF1ZXN0ElEKCXN0YXRlbWVudBgBIAEoCzIbLm9taS5zdGF0ZW1lbnQudjEuU3RhdGVtZW50QiGquxgXb21pLnJlZ2lzdHJ5LnYxLlN1c3BlbmSyuxgCCAEiaAoWU3VzcGVuZFNlcnZpY2VSZXNwb25zZRJOCgZhbnN3ZXIYASABKAsyGy5vbWkuc3RhdGVtZW50LnYxLlN0YXRlbWVudEIhqrsYHW9taS5yZWdpc3RyeS52MS5TZXJ2aWNlQW5zd2VyImgKFFVuYmluZFNlcnZpY2VSZXF1ZXN0ElAKCXN0YXRlbWVudBgBIAEoCzIbLm9taS5zdGF0ZW1lbnQudjEuU3RhdGVtZW50QiCquxgWb21pLnJlZ2lzdHJ5LnYxLlVuYmluZLK7GAIIASJnChVVbmJpbmRTZXJ2aWNlUmVzcG9uc2USTgoGYW5zd2VyGAEgASgLMhsub21pLnN0YXRlbWVudC52MS5TdGF0ZW1lbnRCIaq7GB1vbWkucmVnaXN0cnkudjEuU2VydmljZUFuc3dlcjKFCAoPUmVnaXN0cnlTZXJ2aWNlEnAKDkNsYWltTmFtZXNwYWNlEiYub21pLnJlZ2lzdHJ5LnYxLkNsYWltTmFtZXNwYWNlUmVxdWVzdBonLm9taS5yZWdpc3RyeS52MS5DbGFpbU5hbWVzcGFjZVJlc3BvbnNlIg3CuxgJCAISBT1AKCkIEnYKEUFjdGl2YXRlTmFtZXNwYWNlEikub21pLnJlZ2lzdHJ5LnYxLkFjdGl2YXRlTmFtZXNwYWNlUmVxdWVzdBoqLm9taS5yZWdpc3RyeS52MS5BY3RpdmF0ZU5hbWVzcGFjZVJlc3BvbnNlIgrCuxgGCAESAjw/EmcKC1JlZ2lzdGVyQXBwEiMub21pLnJlZ2lzdHJ5LnYxLlJlZ2lzdGVyQXBwUmVxdWVzdBokLm9taS5yZWdpc3RyeS52MS5SZWdpc3RlckFwcFJlc3BvbnNlIg3CuxgJCAISBTw+GkJAEm8KDlVwZGF0ZUJhY2tib25lEiYub21pLnJlZ2lzdHJ5LnYxLlVwZGF0ZUJhY2tib25lUmVxdWVzdBonLm9taS5yZWdpc3RyeS52MS5VcGRhdGVCYWNrYm9uZVJlc3BvbnNlIgzCuxgICAISBENBGkQSbgoMQW5ub3VuY2VBdXRoEiQub21pLnJlZ2lzdHJ5LnYxLkFubm91bmNlQXV0aFJlcXVlc3QaJS5vbWkucmVnaXN0cnkudjEuQW5ub3VuY2VBdXRoUmVzcG9uc2UiEcK7GA0IAhIJQ0EaRGQoKQhXEnEKC0JpbmRTZXJ2aWNlEiMub21pLnJlZ2lzdHJ5LnYxLkJpbmRTZXJ2aWNlUmVxdWVzdBokLm9taS5yZWdpc3RyeS52MS5CaW5kU2VydmljZVJlc3BvbnNlIhfCuxgTCAISD0NBGmRlVFVWUVlTKCkIVxJnCglSb3RhdGVLZXkSIS5vbWkucmVnaXN0cnkudjEuUm90YXRlS2V5UmVxdWVzdBoiLm9taS5yZWdpc3RyeS52MS5Sb3RhdGVLZXlSZXNwb25zZSITwrsYDwgCEgtDQVBSUxoqKygpCBJxCg5TdXNwZW5kU2VydmljZRImLm9taS5yZWdpc3RyeS52MS5TdXNwZW5kU2VydmljZVJlcXVlc3QaJy5vbWkucmVnaXN0cnkudjEuU3VzcGVuZFNlcnZpY2VSZXNwb25zZSIOwrsYCggCEgZDQVBSUxoSbwoNVW5iaW5kU2VydmljZRIlLm9taS5yZWdpc3RyeS52MS5VbmJpbmRTZXJ2aWNlUmVxdWVzdBomLm9taS5yZWdpc3RyeS52MS5VbmJpbmRTZXJ2aWNlUmVzcG9uc2UiD8K7GAsIAhIHQ0FQUxoqCGIGcHJvdG8z", [file_omi_options_v1_options, file_omi_statement_v1_statement]);
+  fileDesc("CiZvbWkvcmVnaXN0cnkvdjEvcmVnaXN0cnlfc2VydmljZS5wcm90bxIPb21pLnJlZ2lzdHJ5LnYxIrMBChVDbGFpbU5hbWVzcGFjZVJlcXVlc3QSWAoJc3RhdGVtZW50GAEgASgLMhsub21pLnN0YXRlbWVudC52MS5TdGF0ZW1lbnRCKKq7GB5vbWkucmVnaXN0cnkudjEuTmFtZXNwYWNlQ2xhaW2yuxgCCAESIAoNY29udGFjdF9lbWFpbBgCIAEoCUIJsrsYBRj+ATgKEh4KDGNvbnRhY3Rfc2FsdBgDIAEoDEIIsrsYBBAQGCAiagoWQ2xhaW1OYW1lc3BhY2VSZXNwb25zZRJQCgZhbnN3ZXIYASABKAsyGy5vbWkuc3RhdGVtZW50LnYxLlN0YXRlbWVudEIjqrsYH29taS5yZWdpc3RyeS52MS5OYW1lc3BhY2VBbnN3ZXIiUwoYQWN0aXZhdGVOYW1lc3BhY2VSZXF1ZXN0Eh8KCW5hbWVzcGFjZRgBIAEoCUIMsrsYCAgBEAIYIDgDEhYKBGNvZGUYAiABKAlCCLK7GAQIARhAIm0KGUFjdGl2YXRlTmFtZXNwYWNlUmVzcG9uc2USUAoGYW5zd2VyGAEgASgLMhsub21pLnN0YXRlbWVudC52MS5TdGF0ZW1lbnRCI6q7GB9vbWkucmVnaXN0cnkudjEuTmFtZXNwYWNlQW5zd2VyIn4KG1Jlc2VuZEFjdGl2YXRpb25Db2RlUmVxdWVzdBJfCglzdGF0ZW1lbnQYASABKAsyGy5vbWkuc3RhdGVtZW50LnYxLlN0YXRlbWVudEIvqrsYJW9taS5yZWdpc3RyeS52MS5BY3RpdmF0aW9uQ29kZVJlcXVlc3SyuxgCCAEicAocUmVzZW5kQWN0aXZhdGlvbkNvZGVSZXNwb25zZRJQCgZhbnN3ZXIYASABKAsyGy5vbWkuc3RhdGVtZW50LnYxLlN0YXRlbWVudEIjqrsYH29taS5yZWdpc3RyeS52MS5OYW1lc3BhY2VBbnN3ZXIiawoSUmVnaXN0ZXJBcHBSZXF1ZXN0ElUKCXN0YXRlbWVudBgBIAEoCzIbLm9taS5zdGF0ZW1lbnQudjEuU3RhdGVtZW50QiWquxgbb21pLnJlZ2lzdHJ5LnYxLkFwcE1hbmlmZXN0srsYAggBImEKE1JlZ2lzdGVyQXBwUmVzcG9uc2USSgoGYW5zd2VyGAEgASgLMhsub21pLnN0YXRlbWVudC52MS5TdGF0ZW1lbnRCHaq7GBlvbWkucmVnaXN0cnkudjEuQXBwQW5zd2VyInEKFVVwZGF0ZUJhY2tib25lUmVxdWVzdBJYCglzdGF0ZW1lbnQYASABKAsyGy5vbWkuc3RhdGVtZW50LnYxLlN0YXRlbWVudEIoqrsYHm9taS5yZWdpc3RyeS52MS5CYWNrYm9uZVVwZGF0ZbK7GAIIASJkChZVcGRhdGVCYWNrYm9uZVJlc3BvbnNlEkoKBmFuc3dlchgBIAEoCzIbLm9taS5zdGF0ZW1lbnQudjEuU3RhdGVtZW50Qh2quxgZb21pLnJlZ2lzdHJ5LnYxLkFwcEFuc3dlciJxChNBbm5vdW5jZUF1dGhSZXF1ZXN0EloKCXN0YXRlbWVudBgBIAEoCzIbLm9taS5zdGF0ZW1lbnQudjEuU3RhdGVtZW50Qiqquxggb21pLnJlZ2lzdHJ5LnYxLkF1dGhBbm5vdW5jZW1lbnSyuxgCCAEiYgoUQW5ub3VuY2VBdXRoUmVzcG9uc2USSgoGYW5zd2VyGAEgASgLMhsub21pLnN0YXRlbWVudC52MS5TdGF0ZW1lbnRCHaq7GBlvbWkucmVnaXN0cnkudjEuQXBwQW5zd2VyIm4KEkJpbmRTZXJ2aWNlUmVxdWVzdBJYCglzdGF0ZW1lbnQYASABKAsyGy5vbWkuc3RhdGVtZW50LnYxLlN0YXRlbWVudEIoqrsYHm9taS5yZWdpc3RyeS52MS5TZXJ2aWNlQmluZGluZ7K7GAIIASJlChNCaW5kU2VydmljZVJlc3BvbnNlEk4KBmFuc3dlchgBIAEoCzIbLm9taS5zdGF0ZW1lbnQudjEuU3RhdGVtZW50QiGquxgdb21pLnJlZ2lzdHJ5LnYxLkJpbmRpbmdBbnN3ZXIiZgoQUm90YXRlS2V5UmVxdWVzdBJSCglzdGF0ZW1lbnQYASABKAsyGy5vbWkuc3RhdGVtZW50LnYxLlN0YXRlbWVudEIiqrsYGG9taS5yZWdpc3RyeS52MS5Sb3RhdGlvbrK7GAIIASJ5ChFSb3RhdGVLZXlSZXNwb25zZRJOCgZhbnN3ZXIYASABKAsyGy5vbWkuc3RhdGVtZW50LnYxLlN0YXRlbWVudEIhqrsYHW9taS5yZWdpc3RyeS52MS5TZXJ2aWNlQW5zd2VyEhQKDGNvbmZpZ19lcG9jaBgCIAEoBCJqChVTdXNwZW5kU2VydmljZVJlcXVlc3QSUQoJc3RhdGVtZW50GAEgASgLMhsub21pLnN0YXRlbWVudC52MS5TdGF0ZW1lbnRCIaq7GBdvbWkucmVnaXN0cnkudjEuU3VzcGVuZLK7GAIIASJoChZTdXNwZW5kU2VydmljZVJlc3BvbnNlEk4KBmFuc3dlchgBIAEoCzIbLm9taS5zdGF0ZW1lbnQudjEuU3RhdGVtZW50QiGquxgdb21pLnJlZ2lzdHJ5LnYxLlNlcnZpY2VBbnN3ZXIiaAoUVW5iaW5kU2VydmljZVJlcXVlc3QSUAoJc3RhdGVtZW50GAEgASgLMhsub21pLnN0YXRlbWVudC52MS5TdGF0ZW1lbnRCIKq7GBZvbWkucmVnaXN0cnkudjEuVW5iaW5ksrsYAggBImcKFVVuYmluZFNlcnZpY2VSZXNwb25zZRJOCgZhbnN3ZXIYASABKAsyGy5vbWkuc3RhdGVtZW50LnYxLlN0YXRlbWVudEIhqrsYHW9taS5yZWdpc3RyeS52MS5TZXJ2aWNlQW5zd2VyMosJCg9SZWdpc3RyeVNlcnZpY2UScAoOQ2xhaW1OYW1lc3BhY2USJi5vbWkucmVnaXN0cnkudjEuQ2xhaW1OYW1lc3BhY2VSZXF1ZXN0Gicub21pLnJlZ2lzdHJ5LnYxLkNsYWltTmFtZXNwYWNlUmVzcG9uc2UiDcK7GAkIAhIFPUAoKQgSdgoRQWN0aXZhdGVOYW1lc3BhY2USKS5vbWkucmVnaXN0cnkudjEuQWN0aXZhdGVOYW1lc3BhY2VSZXF1ZXN0Gioub21pLnJlZ2lzdHJ5LnYxLkFjdGl2YXRlTmFtZXNwYWNlUmVzcG9uc2UiCsK7GAYIARICPD8SgwEKFFJlc2VuZEFjdGl2YXRpb25Db2RlEiwub21pLnJlZ2lzdHJ5LnYxLlJlc2VuZEFjdGl2YXRpb25Db2RlUmVxdWVzdBotLm9taS5yZWdpc3RyeS52MS5SZXNlbmRBY3RpdmF0aW9uQ29kZVJlc3BvbnNlIg7CuxgKCAISBjwaowGlARJnCgtSZWdpc3RlckFwcBIjLm9taS5yZWdpc3RyeS52MS5SZWdpc3RlckFwcFJlcXVlc3QaJC5vbWkucmVnaXN0cnkudjEuUmVnaXN0ZXJBcHBSZXNwb25zZSINwrsYCQgCEgU8PhpCQBJvCg5VcGRhdGVCYWNrYm9uZRImLm9taS5yZWdpc3RyeS52MS5VcGRhdGVCYWNrYm9uZVJlcXVlc3QaJy5vbWkucmVnaXN0cnkudjEuVXBkYXRlQmFja2JvbmVSZXNwb25zZSIMwrsYCAgCEgRDQRpEEm4KDEFubm91bmNlQXV0aBIkLm9taS5yZWdpc3RyeS52MS5Bbm5vdW5jZUF1dGhSZXF1ZXN0GiUub21pLnJlZ2lzdHJ5LnYxLkFubm91bmNlQXV0aFJlc3BvbnNlIhHCuxgNCAISCUNBGkRkKCkIVxJxCgtCaW5kU2VydmljZRIjLm9taS5yZWdpc3RyeS52MS5CaW5kU2VydmljZVJlcXVlc3QaJC5vbWkucmVnaXN0cnkudjEuQmluZFNlcnZpY2VSZXNwb25zZSIXwrsYEwgCEg9DQRpkZVRVVlFZUygpCFcSZwoJUm90YXRlS2V5EiEub21pLnJlZ2lzdHJ5LnYxLlJvdGF0ZUtleVJlcXVlc3QaIi5vbWkucmVnaXN0cnkudjEuUm90YXRlS2V5UmVzcG9uc2UiE8K7GA8IAhILQ0FQUlMaKisoKQgScQoOU3VzcGVuZFNlcnZpY2USJi5vbWkucmVnaXN0cnkudjEuU3VzcGVuZFNlcnZpY2VSZXF1ZXN0Gicub21pLnJlZ2lzdHJ5LnYxLlN1c3BlbmRTZXJ2aWNlUmVzcG9uc2UiDsK7GAoIAhIGQ0FQUlMaEm8KDVVuYmluZFNlcnZpY2USJS5vbWkucmVnaXN0cnkudjEuVW5iaW5kU2VydmljZVJlcXVlc3QaJi5vbWkucmVnaXN0cnkudjEuVW5iaW5kU2VydmljZVJlc3BvbnNlIg/CuxgLCAISB0NBUFMaKghiBnByb3RvMw", [file_omi_options_v1_options, file_omi_statement_v1_statement]);
 
 /**
  * A claim of a namespace and its contact.
@@ -121,6 +121,48 @@ export const ActivateNamespaceResponseSchema: GenMessage<ActivateNamespaceRespon
   messageDesc(file_omi_registry_v1_registry_service, 3);
 
 /**
+ * A request for another activation code.
+ *
+ * @generated from message omi.registry.v1.ResendActivationCodeRequest
+ */
+export type ResendActivationCodeRequest = Message<"omi.registry.v1.ResendActivationCodeRequest"> & {
+  /**
+   * The request, signed by the namespace's Master key.
+   *
+   * @generated from field: omi.statement.v1.Statement statement = 1;
+   */
+  statement?: Statement | undefined;
+};
+
+/**
+ * Describes the message omi.registry.v1.ResendActivationCodeRequest.
+ * Use `create(ResendActivationCodeRequestSchema)` to create a new message.
+ */
+export const ResendActivationCodeRequestSchema: GenMessage<ResendActivationCodeRequest> = /*@__PURE__*/
+  messageDesc(file_omi_registry_v1_registry_service, 4);
+
+/**
+ * The outcome of such a request.
+ *
+ * @generated from message omi.registry.v1.ResendActivationCodeResponse
+ */
+export type ResendActivationCodeResponse = Message<"omi.registry.v1.ResendActivationCodeResponse"> & {
+  /**
+   * The namespace as it is now.
+   *
+   * @generated from field: omi.statement.v1.Statement answer = 1;
+   */
+  answer?: Statement | undefined;
+};
+
+/**
+ * Describes the message omi.registry.v1.ResendActivationCodeResponse.
+ * Use `create(ResendActivationCodeResponseSchema)` to create a new message.
+ */
+export const ResendActivationCodeResponseSchema: GenMessage<ResendActivationCodeResponse> = /*@__PURE__*/
+  messageDesc(file_omi_registry_v1_registry_service, 5);
+
+/**
  * The registration of an app.
  *
  * @generated from message omi.registry.v1.RegisterAppRequest
@@ -139,7 +181,7 @@ export type RegisterAppRequest = Message<"omi.registry.v1.RegisterAppRequest"> &
  * Use `create(RegisterAppRequestSchema)` to create a new message.
  */
 export const RegisterAppRequestSchema: GenMessage<RegisterAppRequest> = /*@__PURE__*/
-  messageDesc(file_omi_registry_v1_registry_service, 4);
+  messageDesc(file_omi_registry_v1_registry_service, 6);
 
 /**
  * The outcome of a registration.
@@ -160,7 +202,7 @@ export type RegisterAppResponse = Message<"omi.registry.v1.RegisterAppResponse">
  * Use `create(RegisterAppResponseSchema)` to create a new message.
  */
 export const RegisterAppResponseSchema: GenMessage<RegisterAppResponse> = /*@__PURE__*/
-  messageDesc(file_omi_registry_v1_registry_service, 5);
+  messageDesc(file_omi_registry_v1_registry_service, 7);
 
 /**
  * A new backbone.
@@ -181,7 +223,7 @@ export type UpdateBackboneRequest = Message<"omi.registry.v1.UpdateBackboneReque
  * Use `create(UpdateBackboneRequestSchema)` to create a new message.
  */
 export const UpdateBackboneRequestSchema: GenMessage<UpdateBackboneRequest> = /*@__PURE__*/
-  messageDesc(file_omi_registry_v1_registry_service, 6);
+  messageDesc(file_omi_registry_v1_registry_service, 8);
 
 /**
  * The outcome of an update.
@@ -202,7 +244,7 @@ export type UpdateBackboneResponse = Message<"omi.registry.v1.UpdateBackboneResp
  * Use `create(UpdateBackboneResponseSchema)` to create a new message.
  */
 export const UpdateBackboneResponseSchema: GenMessage<UpdateBackboneResponse> = /*@__PURE__*/
-  messageDesc(file_omi_registry_v1_registry_service, 7);
+  messageDesc(file_omi_registry_v1_registry_service, 9);
 
 /**
  * An Auth Provider's announcement.
@@ -223,7 +265,7 @@ export type AnnounceAuthRequest = Message<"omi.registry.v1.AnnounceAuthRequest">
  * Use `create(AnnounceAuthRequestSchema)` to create a new message.
  */
 export const AnnounceAuthRequestSchema: GenMessage<AnnounceAuthRequest> = /*@__PURE__*/
-  messageDesc(file_omi_registry_v1_registry_service, 8);
+  messageDesc(file_omi_registry_v1_registry_service, 10);
 
 /**
  * The outcome of an announcement.
@@ -244,7 +286,7 @@ export type AnnounceAuthResponse = Message<"omi.registry.v1.AnnounceAuthResponse
  * Use `create(AnnounceAuthResponseSchema)` to create a new message.
  */
 export const AnnounceAuthResponseSchema: GenMessage<AnnounceAuthResponse> = /*@__PURE__*/
-  messageDesc(file_omi_registry_v1_registry_service, 9);
+  messageDesc(file_omi_registry_v1_registry_service, 11);
 
 /**
  * A binding.
@@ -265,7 +307,7 @@ export type BindServiceRequest = Message<"omi.registry.v1.BindServiceRequest"> &
  * Use `create(BindServiceRequestSchema)` to create a new message.
  */
 export const BindServiceRequestSchema: GenMessage<BindServiceRequest> = /*@__PURE__*/
-  messageDesc(file_omi_registry_v1_registry_service, 10);
+  messageDesc(file_omi_registry_v1_registry_service, 12);
 
 /**
  * The outcome of a binding.
@@ -286,7 +328,7 @@ export type BindServiceResponse = Message<"omi.registry.v1.BindServiceResponse">
  * Use `create(BindServiceResponseSchema)` to create a new message.
  */
 export const BindServiceResponseSchema: GenMessage<BindServiceResponse> = /*@__PURE__*/
-  messageDesc(file_omi_registry_v1_registry_service, 11);
+  messageDesc(file_omi_registry_v1_registry_service, 13);
 
 /**
  * A rotation.
@@ -307,7 +349,7 @@ export type RotateKeyRequest = Message<"omi.registry.v1.RotateKeyRequest"> & {
  * Use `create(RotateKeyRequestSchema)` to create a new message.
  */
 export const RotateKeyRequestSchema: GenMessage<RotateKeyRequest> = /*@__PURE__*/
-  messageDesc(file_omi_registry_v1_registry_service, 12);
+  messageDesc(file_omi_registry_v1_registry_service, 14);
 
 /**
  * The outcome of a rotation.
@@ -335,7 +377,7 @@ export type RotateKeyResponse = Message<"omi.registry.v1.RotateKeyResponse"> & {
  * Use `create(RotateKeyResponseSchema)` to create a new message.
  */
 export const RotateKeyResponseSchema: GenMessage<RotateKeyResponse> = /*@__PURE__*/
-  messageDesc(file_omi_registry_v1_registry_service, 13);
+  messageDesc(file_omi_registry_v1_registry_service, 15);
 
 /**
  * A suspension.
@@ -356,7 +398,7 @@ export type SuspendServiceRequest = Message<"omi.registry.v1.SuspendServiceReque
  * Use `create(SuspendServiceRequestSchema)` to create a new message.
  */
 export const SuspendServiceRequestSchema: GenMessage<SuspendServiceRequest> = /*@__PURE__*/
-  messageDesc(file_omi_registry_v1_registry_service, 14);
+  messageDesc(file_omi_registry_v1_registry_service, 16);
 
 /**
  * The outcome of a suspension.
@@ -377,7 +419,7 @@ export type SuspendServiceResponse = Message<"omi.registry.v1.SuspendServiceResp
  * Use `create(SuspendServiceResponseSchema)` to create a new message.
  */
 export const SuspendServiceResponseSchema: GenMessage<SuspendServiceResponse> = /*@__PURE__*/
-  messageDesc(file_omi_registry_v1_registry_service, 15);
+  messageDesc(file_omi_registry_v1_registry_service, 17);
 
 /**
  * An unbinding.
@@ -398,7 +440,7 @@ export type UnbindServiceRequest = Message<"omi.registry.v1.UnbindServiceRequest
  * Use `create(UnbindServiceRequestSchema)` to create a new message.
  */
 export const UnbindServiceRequestSchema: GenMessage<UnbindServiceRequest> = /*@__PURE__*/
-  messageDesc(file_omi_registry_v1_registry_service, 16);
+  messageDesc(file_omi_registry_v1_registry_service, 18);
 
 /**
  * The outcome of an unbinding.
@@ -419,7 +461,7 @@ export type UnbindServiceResponse = Message<"omi.registry.v1.UnbindServiceRespon
  * Use `create(UnbindServiceResponseSchema)` to create a new message.
  */
 export const UnbindServiceResponseSchema: GenMessage<UnbindServiceResponse> = /*@__PURE__*/
-  messageDesc(file_omi_registry_v1_registry_service, 17);
+  messageDesc(file_omi_registry_v1_registry_service, 19);
 
 /**
  * Everything that changes the registry. Each call carries one Statement. Sending the same bytes again, also after hours,
@@ -450,6 +492,20 @@ export const RegistryService: GenService<{
     methodKind: "unary";
     input: typeof ActivateNamespaceRequestSchema;
     output: typeof ActivateNamespaceResponseSchema;
+  },
+  /**
+   * Sends the contact of a pending namespace another activation code; codes that were sent before no longer count, and wrong
+   * ones are counted anew. For a namespace that is active nothing is sent. The answer says that the code is on its way, not
+   * that it has arrived. The same bytes again send nothing again.
+   * Fails with NAMESPACE_UNKNOWN, SIGNER_NOT_AUTHORIZED, NOT_FOUND (the contact was erased), RATE_LIMITED (the first time
+   * after a minute, then after twice as long each time, up to a day) and UNIMPLEMENTED (this registry sends no codes).
+   *
+   * @generated from rpc omi.registry.v1.RegistryService.ResendActivationCode
+   */
+  resendActivationCode: {
+    methodKind: "unary";
+    input: typeof ResendActivationCodeRequestSchema;
+    output: typeof ResendActivationCodeResponseSchema;
   },
   /**
    * Registers an app in a namespace and assigns its AppID.
