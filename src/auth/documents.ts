@@ -75,7 +75,7 @@ function discovery({ issuer, tenancy }: DocumentsCore, appId: string): object {
     jwks_uri: `${url}${JWKS_PATH}`,
     subject_types_supported: ["public"],
     id_token_signing_alg_values_supported: ["EdDSA"],
-    claims_supported: ["iss", "sub", "aud", "app_id", "token_use", "iat", "exp", "jti", "sid"],
+    claims_supported: ["iss", "sub", "aud", "app_id", "client_id", "token_use", "iat", "exp", "jti", "sid"],
   };
 }
 

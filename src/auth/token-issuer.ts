@@ -117,7 +117,8 @@ export class TokenIssuer {
     const iat = unixSeconds(clock);
     const exp = iat + this.#lifeSeconds;
     const jti = toBase64Url(random(TOKEN_ID_LENGTH));
-    const whole = { iss: issuer.urlOf(appId), app_id: appId, iat, exp, jti, ...claims };
+    const client = claims.token_use === "service" ? claims.sub : appId;
+    const whole = { iss: issuer.urlOf(appId), app_id: appId, client_id: client, iat, exp, jti, ...claims };
     return { accessToken: signAccessToken(whole, authKey), expiresAt: exp };
   }
 }

@@ -20,6 +20,11 @@ type CommonClaims = {
   readonly sub: string;
   /** The app. */
   readonly app_id: string;
+  /**
+   * The client in the sense of OAuth: the app that the user signed in to, or the service that asked, as in `sub`. Others
+   * expect it (RFC 9068 section 2.2), here nothing follows from it.
+   */
+  readonly client_id?: string;
   /** Whom it speaks for. */
   readonly token_use: TokenUse;
   /** When it was issued, in Unix seconds. */
@@ -98,13 +103,14 @@ export function readClaims(payload: Uint8Array): ReceivedClaims {
 function optionalClaims(
   claims: Readonly<Record<string, unknown>>,
   use: TokenUse,
-): Pick<CommonClaims, "sid" | "scope" | "cnf"> {
-  const { sid, scope, cnf } = claims;
+): Pick<CommonClaims, "client_id" | "sid" | "scope" | "cnf"> {
+  const { client_id: clientId, sid, scope, cnf } = claims;
   if (scope !== undefined && (typeof scope !== "string" || scope.length > MAX_SCOPE_LENGTH || !SCOPE.test(scope))) {
     throw tokenInvalid("scope");
   }
   if (cnf === undefined && use === "service") throw tokenInvalid("cnf");
   return {
+    ...(clientId !== undefined && { client_id: textOf(clientId, "client_id", MAX_URL_LENGTH) }),
     ...(sid !== undefined && { sid: textOf(sid, "sid", MAX_ID_LENGTH) }),
     ...(scope !== undefined && { scope }),
     ...(cnf !== undefined && { cnf: confirmationOf(cnf) }),

@@ -17,6 +17,7 @@ export type TokenRule =
   | "sub"
   | "aud"
   | "app_id"
+  | "client_id"
   | "token_use"
   | "iat"
   | "nbf"

@@ -58,8 +58,11 @@ test("a JWT library that knows the issuer alone verifies a user's token", async 
     issuer: issuerOf(app),
     audience: `${app.appId}/${SERVICE_ID}`,
     typ: "at+jwt",
+    // What RFC 9068 section 2.2 demands.
+    requiredClaims: ["iss", "exp", "aud", "sub", "client_id", "iat", "jti"],
     currentDate: new Date(provider.clock.now()),
   });
+  expect(payload.client_id).toBe(app.appId);
   expect(payload.app_id).toBe(app.appId);
   // Every claim is one that the document names.
   expect(configuration.claims_supported).toEqual(expect.arrayContaining(Object.keys(payload)));

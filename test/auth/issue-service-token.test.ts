@@ -59,6 +59,7 @@ describe("IssueServiceToken", () => {
     });
     expect(claims).toMatchObject({
       sub: `service:${service.serviceId}`,
+      client_id: `service:${service.serviceId}`,
       app_id: app.appId,
       cnf: { jkt: service.key.keyId },
     });

@@ -152,6 +152,7 @@ describe("sign-in", () => {
       sub: subject,
       aud: `${app.appId}/${SERVICE_ID}`,
       app_id: app.appId,
+      client_id: app.appId,
       token_use: "user",
       iat: now,
       exp: now + 900,

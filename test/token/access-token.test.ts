@@ -133,6 +133,8 @@ const badTokens: readonly (readonly [what: string, token: string, outcome: strin
   ["no jti", tokenWith({ claims: { jti: undefined } }), "jti"],
   ["an empty jti", tokenWith({ claims: { jti: "" } }), "jti"],
   ["a sid that is a number", tokenWith({ claims: { sid: 5 } }), "sid"],
+  ["a client that is a number", tokenWith({ claims: { client_id: 7 } }), "client_id"],
+  ["an empty client", tokenWith({ claims: { client_id: "" } }), "client_id"],
   ["a scope that is a list", tokenWith({ claims: { scope: ["read"] } }), "scope"],
   ["a scope with two spaces", tokenWith({ claims: { scope: "read  write" } }), "scope"],
   ["a cnf that is a text", tokenWith({ claims: { cnf: "x" } }), "cnf"],
@@ -173,8 +175,14 @@ describe.each([
     expect(await verify(token, expected)).toEqual(claims);
   });
 
+  test("gives the client, and does without one", async () => {
+    const named = { ...claims, client_id: APP_ID };
+    expect(await verify(signAccessToken(named, authKey), expected)).toEqual(named);
+    expect(await verify(good, expected)).not.toHaveProperty("client_id");
+  });
+
   test("ignores claims that it doesn't know", async () => {
-    const token = tokenWith({ claims: { client_id: "web", auth_time: 5, roles: [{ name: "a" }, { name: "b" }] } });
+    const token = tokenWith({ claims: { azp: "web", auth_time: 5, roles: [{ name: "a" }, { name: "b" }] } });
     expect(await verify(token, expected)).toEqual(claims);
   });
 

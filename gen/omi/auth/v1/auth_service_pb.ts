@@ -183,8 +183,9 @@ export const SignInResponseSchema: GenMessage<SignInResponse> = /*@__PURE__*/
  */
 export type TokenSet = Message<"omi.auth.v1.TokenSet"> & {
   /**
-   * A JWT for one service, valid for at most 15 minutes. Claims: iss, sub, aud (`<app_id>/<service_id>`), app_id,
-   * token_use (`user`), iat, exp, jti, sid, scope.
+   * A JWT for one service, valid for at most 15 minutes. Claims: iss, sub, aud (`<app_id>/<service_id>`), app_id, client_id
+   * (the AppID: the app is the client in the sense of OAuth), token_use (`user`), iat, exp, jti, sid. There is no scope
+   * while a token may do all that its user may.
    *
    * @generated from field: string access_token = 1;
    */
