@@ -74,7 +74,10 @@ export function createDispatch(options: DispatchOptions): Dispatch {
     const exchange = { request, response, call, received, elapsedMs, arriving: arriving.signal };
     call.refuseWith = refusalOfArrival(request, options);
     const route = findRoute(httpRoutes, request.method, call.method);
-    if (route !== undefined) return answerRoute(route, exchange, limits.maxMessageBytes);
+    if (route !== undefined) {
+      call.readOnly = route.method === "GET";
+      return answerRoute(route, exchange, limits.maxMessageBytes);
+    }
     const handler = handlers.get(call.method);
     if (handler !== undefined) return answerRpc(handler, exchange, limits.maxDeadlineMs);
 

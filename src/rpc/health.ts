@@ -1,9 +1,26 @@
 import type { ServiceImpl } from "@connectrpc/connect";
 import { Health, HealthCheckResponse_ServingStatus as Status } from "../../gen/health/v1/health_pb.ts";
 import { Reason, Refusal } from "../core/refusal.ts";
+import type { HttpRoute } from "./http-routes.ts";
 import type { Readiness } from "./readiness.ts";
 
 export { Health };
+
+/** The path at which health is told to those who can't call RPCs. */
+export const HEALTH_PATH = "/healthz";
+
+/** Tells health to load balancers and orchestrators that know plain GET alone: 200, or 503 once the server stops. */
+export function healthRoute(readiness: Readiness): HttpRoute {
+  return {
+    method: "GET",
+    path: HEALTH_PATH,
+    handler: () => ({
+      status: readiness.ready ? 200 : 503,
+      headers: { "content-type": "application/json", "cache-control": "no-store" },
+      body: JSON.stringify({ status: readiness.ready ? "SERVING" : "NOT_SERVING" }),
+    }),
+  };
+}
 
 /**
  * The gRPC health service (https://github.com/grpc/grpc/blob/master/doc/health-checking.md). All services of a server

@@ -11,6 +11,7 @@ import { createDispatch } from "./dispatch.ts";
 import { createFront } from "./front.ts";
 import type { Streams } from "./guard.ts";
 import { createHandlers } from "./handlers.ts";
+import { healthRoute } from "./health.ts";
 import type { HttpRoute } from "./http-routes.ts";
 import { defaultLimits, type Limits } from "./limits.ts";
 import { Readiness } from "./readiness.ts";
@@ -82,7 +83,7 @@ export function createServer(options: ServerOptions): Server {
 
   const dispatch = createDispatch({
     handlers: createHandlers({ routes: options.routes, limits, readiness, streams }),
-    httpRoutes: options.httpRoutes ?? [],
+    httpRoutes: [healthRoute(readiness), ...(options.httpRoutes ?? [])],
     cors: options.cors,
     answers: options.answers,
     limits,

@@ -59,3 +59,22 @@ test("watch of a service that is not there says so and stays open", async () => 
   }
   caller.abort();
 });
+
+test("plain GET tells it too", async () => {
+  const readiness = new Readiness();
+  const { url } = await start({}, { readiness });
+  const check = async () => {
+    const response = await fetch(`${url}/healthz`);
+    return [response.status, await response.json(), response.headers.get("cache-control")];
+  };
+  expect(await check()).toEqual([200, { status: "SERVING" }, "no-store"]);
+  readiness.set(false);
+  expect(await check()).toEqual([503, { status: "NOT_SERVING" }, "no-store"]);
+});
+
+test("checks that went well are not in a log that people read", async () => {
+  const { url, log } = await start();
+  await healthOf(url).check({});
+  await fetch(`${url}/healthz`);
+  expect(log.filter(({ msg }) => msg === "call").map(({ level }) => level)).toEqual(["debug", "debug"]);
+});
