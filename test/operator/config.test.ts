@@ -1,5 +1,13 @@
+import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
 import { processConfigSchema } from "../../src/operator/config.ts";
+
+test("the configurations in the documentation are right", () => {
+  const text = readFileSync(new URL("../../docs/operations.md", import.meta.url), "utf8");
+  const blocks = [...text.matchAll(/```json\n(.*?)```/gs)].map(([, json = ""]) => JSON.parse(json));
+  expect(blocks).toHaveLength(2);
+  for (const block of blocks) expect(processConfigSchema.safeParse(block).error?.issues).toBeUndefined();
+});
 
 function configOf(server: object) {
   return processConfigSchema.safeParse({

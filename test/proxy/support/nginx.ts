@@ -7,7 +7,21 @@ import { join } from "node:path";
 import { onTestFinished } from "vitest";
 
 /** A plain HTTP cache: it keeps what the headers of the answers allow, and knows nothing about this project. */
-const configuration = (directory: string, port: number, origin: string) => `
+const cache = (directory: string, port: number, origin: string) => `
+  proxy_cache_path ${directory}/cache keys_zone=answers:1m;
+  server {
+    listen 127.0.0.1:${port};
+    location / {
+      proxy_pass ${origin};
+      proxy_http_version 1.1;
+      proxy_cache answers;
+      proxy_cache_revalidate on;
+      add_header x-cache $upstream_cache_status always;
+    }
+  }
+`;
+
+const configuration = (directory: string, http: string) => `
 daemon off;
 master_process off;
 pid ${directory}/nginx.pid;
@@ -20,17 +34,7 @@ http {
   proxy_temp_path ${directory}/proxy;
   scgi_temp_path ${directory}/scgi;
   uwsgi_temp_path ${directory}/uwsgi;
-  proxy_cache_path ${directory}/cache keys_zone=answers:1m;
-  server {
-    listen 127.0.0.1:${port};
-    location / {
-      proxy_pass ${origin};
-      proxy_http_version 1.1;
-      proxy_cache answers;
-      proxy_cache_revalidate on;
-      add_header x-cache $upstream_cache_status always;
-    }
-  }
+  ${http}
 }
 `;
 
@@ -42,10 +46,22 @@ http {
  * @throws if nginx is not installed
  */
 export async function startNginx(origin: string): Promise<string> {
+  const port = await runNginx((directory, port) => cache(directory, port, origin));
+  return `http://127.0.0.1:${port}`;
+}
+
+/**
+ * Starts nginx; it stops with the test.
+ *
+ * @param http - makes what stands in the section `http`, with a server on `port`
+ * @returns the port
+ * @throws if nginx is not installed
+ */
+export async function runNginx(http: (directory: string, port: number) => string): Promise<number> {
   if (spawnSync("nginx", ["-v"]).error !== undefined) throw new Error("missing: nginx (Debian package nginx)");
   const directory = mkdtempSync(join(tmpdir(), "omi-nginx-"));
   const port = await freePort();
-  writeFileSync(join(directory, "nginx.conf"), configuration(directory, port, origin));
+  writeFileSync(join(directory, "nginx.conf"), configuration(directory, http(directory, port)));
   const nginx = spawn("nginx", ["-p", directory, "-c", join(directory, "nginx.conf"), "-e", "stderr"], {
     stdio: ["ignore", "ignore", "pipe"],
   });
@@ -62,7 +78,7 @@ export async function startNginx(origin: string): Promise<string> {
   while (!(await isListening(port))) {
     if (nginx.exitCode !== null) throw new Error(`nginx did not start: ${complaints}`);
   }
-  return `http://127.0.0.1:${port}`;
+  return port;
 }
 
 async function freePort(): Promise<number> {

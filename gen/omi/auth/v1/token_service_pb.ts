@@ -130,9 +130,9 @@ export const IssueServiceTokenResponseSchema: GenMessage<IssueServiceTokenRespon
  */
 export const ServiceTokenService: GenService<{
   /**
-   * Issues a token (JWT) with `token_use` `service`, `sub` and `client_id` `service:<service_id>`, `aud` `<app_id>/<target_service_id>`, or
-   * `<app_id>/backbone.<role>.<name>` for an operational service (role in lower case), and `cnf.jkt` the ID of the key that
-   * signed the request: whoever receives it refuses it once that key is neither active nor in grace.
+   * Issues a token (JWT) with `token_use` `service`, `sub` and `client_id` `service:<service_id>`, `aud`
+   * `<app_id>/<target_service_id>`, or `<app_id>/backbone.<role>.<name>` for an operational service (role in lower case), and
+   * `cnf.jkt` the ID of the key that signed the request: whoever receives it refuses it once that key is neither active nor in grace.
    * Nothing is stored for a repeat: the same bytes again fail with NONCE_REUSED.
    * Fails with TENANT_UNKNOWN, TENANT_TERMINATED, AUTH_MISSING, SERVICE_UNKNOWN, SERVICE_SUSPENDED, SERVICE_REVOKED (the
    * asking or the target service), KEY_NOT_CURRENT, VIEW_STALE and REGISTRY_UNAVAILABLE.

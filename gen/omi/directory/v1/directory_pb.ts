@@ -56,7 +56,8 @@ export type DirectoryEntry = Message<"omi.directory.v1.DirectoryEntry"> & {
   keys: DirectoryKey[];
 
   /**
-   * A registry's key set, signed by a key that the reader already trusts. Empty for other parties.
+   * A registry's key set, signed by a key that the reader already trusts; at first contact TLS vouches for it. Empty for
+   * other parties.
    *
    * @generated from field: omi.statement.v1.Statement registry_keys = 5;
    */

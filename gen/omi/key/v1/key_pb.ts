@@ -85,8 +85,8 @@ export const KeyRole = {
   REGISTRY: 3,
 
   /**
-   * Held by the company behind an Auth Provider or a domain service. Published in its directory entry. Signs provisioning
-   * answers and endorsements of bindings.
+   * Held by the company behind an Auth Provider, a domain service or Billing. Published in its directory entry. Signs its
+   * answers to developers, bills among them, and endorsements of bindings.
    *
    * @generated from enum value: KEY_ROLE_PROVIDER = 4;
    */
@@ -101,7 +101,7 @@ export const KeyRole = {
 
   /**
    * Held by a bound service, one per app and service; the Auth Provider has one per app, in the service record `auth`.
-   * Signs bindings, rotations and receipts.
+   * Signs bindings, rotations, receipts and requests for tokens; that of the record `auth` also session events.
    *
    * @generated from enum value: KEY_ROLE_SERVICE = 6;
    */

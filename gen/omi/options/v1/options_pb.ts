@@ -186,7 +186,7 @@ export const Audience = {
   NONE: 1,
 
   /**
-   * The domain of the App Registry that the AppID names.
+   * The domain of the App Registry: the one that the AppID names, or that is called where there is no AppID yet.
    *
    * @generated from enum value: AUDIENCE_REGISTRY = 2;
    */

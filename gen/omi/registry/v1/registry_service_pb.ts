@@ -464,8 +464,9 @@ export const UnbindServiceResponseSchema: GenMessage<UnbindServiceResponse> = /*
   messageDesc(file_omi_registry_v1_registry_service, 19);
 
 /**
- * Everything that changes the registry. Each call carries one Statement. Sending the same bytes again, also after hours,
- * gives the outcome again and changes nothing, so a caller that saw no answer simply repeats the call.
+ * Everything that changes the registry. Each call but ActivateNamespace carries one Statement. Sending the same bytes again,
+ * also after hours, gives the outcome again and changes nothing, so a caller that saw no answer simply repeats the call.
+ * (ResendActivationCode leaves no trace in the log, so its Statement can be repeated only while it is fresh.)
  *
  * @generated from service omi.registry.v1.RegistryService
  */

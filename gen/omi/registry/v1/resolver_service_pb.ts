@@ -64,7 +64,8 @@ export const ResolveRegistryResponseSchema: GenMessage<ResolveRegistryResponse> 
  */
 export type ListRegistryKeysRequest = Message<"omi.registry.v1.ListRegistryKeysRequest"> & {
   /**
-   * The version of the last set that the caller has. 0: from the first one on.
+   * The version of the last set that the caller has. 0: from the first one on. Nothing comes after a version that is not
+   * there yet.
    *
    * @generated from field: uint64 after_version = 1;
    */

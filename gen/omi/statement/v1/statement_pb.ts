@@ -110,7 +110,8 @@ export type Header = Message<"omi.statement.v1.Header"> & {
   audience: string;
 
   /**
-   * When it was signed, in Unix seconds. Outermost statements must be within 300 s of the receiver's clock.
+   * When it was signed, in Unix seconds. Of an outermost statement it must be within the receiver's window of its
+   * clock: 300 s, unless a registry's description says otherwise.
    *
    * @generated from field: int64 timestamp = 2;
    */
