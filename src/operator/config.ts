@@ -1,8 +1,10 @@
 import { z } from "zod";
 import { ActivationPolicy } from "../../gen/omi/registry/v1/registry_pb.ts";
+import { fromBase64Url } from "../core/bytes.ts";
 import { isDomain } from "../core/domain.ts";
 import { clientConfigSchema } from "../directory/client-config.ts";
 import { isNetwork } from "../rpc/trusted-proxies.ts";
+import { publicKeyProblem } from "../statement/crypto.ts";
 import { eventsSchema } from "./events.ts";
 
 const domain = z.string().refine(isDomain, "a domain, lower case and without port");
@@ -40,11 +42,32 @@ const serverSchema = z.strictObject({
   stopGraceSeconds: z.number().min(0).default(10),
 });
 
+const registryKeySchema = z
+  .strictObject({
+    file: path.optional(),
+    publicKey: z.string().refine(isPublicKey, "a public key, base64url").optional(),
+    notBefore: seconds.default(0),
+    notAfter: seconds.default(0),
+  })
+  .refine(({ file, publicKey }) => (file === undefined) !== (publicKey === undefined), "either file or publicKey")
+  .refine(({ publicKey, notAfter }) => publicKey === undefined || notAfter > 0, {
+    path: ["notAfter"],
+    message: "when the key has ended, as it can't sign any more",
+  });
+
+function isPublicKey(text: string): boolean {
+  const bytes = fromBase64Url(text);
+  return bytes !== undefined && publicKeyProblem(bytes) === undefined;
+}
+
 const registrySchema = z.strictObject({
   domain,
   databaseFile: path,
-  /** The first key that is valid signs. A new one is listed behind the old one first, so that clients can follow. */
-  keys: z.array(z.strictObject({ file: path, notBefore: seconds.default(0), notAfter: seconds.default(0) })).min(1),
+  /**
+   * The first key that is valid signs. A new one is listed behind the old one first, so that clients can follow. Of one that
+   * has ended `publicKey` (base64url) is enough instead of `file`: what it signed is still read.
+   */
+  keys: z.array(registryKeySchema).min(1).max(16),
   policy: z
     .strictObject({
       freshnessWindowSeconds: seconds.min(1).optional(),

@@ -5,6 +5,7 @@ import { DirectoryEntrySchema, Party } from "../../gen/omi/directory/v1/director
 import { KeyRole } from "../../gen/omi/key/v1/key_pb.ts";
 import { createAuthProvider } from "../auth/auth-provider.ts";
 import { createBilling } from "../billing/billing.ts";
+import { fromBase64Url } from "../core/bytes.ts";
 import { systemClock } from "../core/clock.ts";
 import { besideConfig } from "../core/config.ts";
 import { isAtOrBelow } from "../core/domain.ts";
@@ -70,8 +71,11 @@ async function createRegistryPart(
   const registry = await createRegistry({
     domain,
     databaseFile: besideConfig(file, settings.databaseFile),
-    keys: settings.keys.map(({ file: keyFile, notBefore, notAfter }) => ({
-      key: loadSigningKey(besideConfig(file, keyFile), KeyRole.REGISTRY),
+    keys: settings.keys.map(({ file: keyFile, publicKey = "", notBefore, notAfter }) => ({
+      key:
+        keyFile === undefined
+          ? { publicKey: fromBase64Url(publicKey) ?? new Uint8Array() }
+          : loadSigningKey(besideConfig(file, keyFile), KeyRole.REGISTRY),
       notBefore,
       notAfter,
     })),

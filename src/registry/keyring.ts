@@ -8,12 +8,15 @@ import { openAnswer, signStatement } from "../statement/statement.ts";
 
 /** A key of the registry and when it may sign, in Unix seconds; 0 for no bound. */
 export interface ConfiguredKey {
-  key: SigningKey;
+  /** The public half alone of a key that has signed its last: it stands in the key set for what it signed before. */
+  key: SigningKey | Pick<SigningKey, "publicKey">;
   notBefore: number;
   notAfter: number;
 }
 
-/** The registry's own keys. The first one that is valid at a time signs at that time. */
+type OwnKey = ConfiguredKey & { key: SigningKey };
+
+/** The registry's own keys. The first one that is valid at a time, and whose private half is there, signs at that time. */
 export class Keyring {
   readonly #domain: string;
   readonly #keys: readonly ConfiguredKey[];
@@ -72,8 +75,8 @@ export class Keyring {
     return { version: next.version, statement: signStatement(RegistryKeysSchema, next, signer) };
   }
 
-  #inForce(now: number): ConfiguredKey {
-    const found = this.#keys.find((key) => counts(key, now));
+  #inForce(now: number): OwnKey {
+    const found = this.#keys.find((key): key is OwnKey => canSign(key) && counts(key, now));
     if (found === undefined) throw new Error("no registry key is valid now; configure a new one");
     return found;
   }
@@ -83,12 +86,18 @@ export class Keyring {
     const trusted = set.keys.filter(({ notBefore, notAfter }) =>
       counts({ notBefore: Number(notBefore), notAfter: Number(notAfter) }, now),
     );
-    const found = this.#keys.find(({ key }) => trusted.some(({ publicKey }) => equalBytes(publicKey, key.publicKey)));
+    const found = this.#keys
+      .filter(canSign)
+      .find(({ key }) => trusted.some(({ publicKey }) => equalBytes(publicKey, key.publicKey)));
     if (found === undefined) {
       throw new Error("no configured registry key counts in the published set; clients could not follow");
     }
     return found.key;
   }
+}
+
+function canSign(key: ConfiguredKey): key is OwnKey {
+  return "sign" in key.key;
 }
 
 function counts({ notBefore, notAfter }: Pick<ConfiguredKey, "notBefore" | "notAfter">, now: number): boolean {

@@ -1,12 +1,30 @@
 import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
+import { toBase64Url } from "../../src/core/bytes.ts";
 import { processConfigSchema } from "../../src/operator/config.ts";
+import { testKey } from "../support/keys.ts";
+
+const publicKey = toBase64Url(testKey("registry").publicKey);
 
 test("the configurations in the documentation are right", () => {
   const text = readFileSync(new URL("../../docs/operations.md", import.meta.url), "utf8");
   const blocks = [...text.matchAll(/```json\n(.*?)```/gs)].map(([, json = ""]) => JSON.parse(json));
   expect(blocks).toHaveLength(2);
   for (const block of blocks) expect(processConfigSchema.safeParse(block).error?.issues).toBeUndefined();
+});
+
+test.each<[what: string, key: object, mistakes: string[]]>([
+  ["a file", { file: "key.json" }, []],
+  ["a file and an end", { file: "key.json", notAfter: 1_790_000_000 }, []],
+  ["the public half of a key that has ended", { publicKey, notAfter: 1_790_000_000 }, []],
+  ["the public half of a key without end", { publicKey }, ["registry.keys.0.notAfter"]],
+  ["both halves in two places", { file: "key.json", publicKey, notAfter: 1 }, ["registry.keys.0"]],
+  ["neither", { notAfter: 1 }, ["registry.keys.0"]],
+  ["a public key that is none", { publicKey: "AAAA", notAfter: 1 }, ["registry.keys.0.publicKey"]],
+])("a registry key with %s", (_, key, mistakes) => {
+  const registry = { domain: "omi-registry.test", databaseFile: "registry.db", keys: [key] };
+  const result = processConfigSchema.safeParse({ mesh: { development: true }, server: { port: 7100 }, registry });
+  expect(result.error?.issues.map(({ path }) => path.join(".")) ?? []).toEqual(mistakes);
 });
 
 function configOf(server: object) {

@@ -162,6 +162,28 @@ test.each<[what: string, seconds: number, ...keys: ConfiguredKey[]]>([
   expect(versionOf(await withRegistry(before, 50, keySet))).toBe(1n);
 });
 
+test("of a key that has ended the public half is enough, and changes nothing in the set", async () => {
+  const withRegistry = registries();
+  const ended = start + 100;
+  const before = await withRegistry([configured(first, 0, ended), configured(second)], 0, keySet);
+  const half = { key: { publicKey: first.publicKey }, notBefore: 0, notAfter: ended };
+  await withRegistry([half, configured(second)], 200, async (registry) => {
+    expect(await keySet(registry)).toEqual(before);
+    const { answer } = await registry.resolver.resolveRegistry({});
+    expect(openAnswer(RegistryAnswerSchema, present(answer)).header.signer).toBe(second.keyId);
+  });
+});
+
+test("a key of which only the public half is there never signs, also while it counts", async () => {
+  const withRegistry = registries();
+  const half = { key: { publicKey: first.publicKey }, notBefore: 0, notAfter: start + 500 };
+  await withRegistry([configured(first, 0, start + 500), configured(second)], 0, keySet);
+  await withRegistry([half, configured(second), configured(third)], 60, async (registry) => {
+    expect(openAnswer(RegistryKeysSchema, await keySet(registry)).header.signer).toBe(second.keyId);
+  });
+  await expect(withRegistry([half], 120, keySet)).rejects.toThrow();
+});
+
 test("a registry without keys does not start", async () => {
   await expect(registries()([], 0, keySet)).rejects.toThrow();
 });
