@@ -5,7 +5,7 @@ export interface Contender {
    * Measures once.
    *
    * @param seconds - how long, where that can be chosen
-   * @returns operations a second
+   * @returns operations a second, or what the row's {@link Row.unit} says
    */
   measure(seconds: number): Promise<number>;
 }
@@ -18,13 +18,18 @@ export interface Row {
   readonly what: string;
   /** What it is held against, for people. */
   readonly against: string;
-  /** The least that `ratio` should come to. */
+  /** The least that `ratio` should come to; with a `unit`, the most. */
   readonly reach: number;
+  /** What is measured instead of operations a second, where less is better. */
+  readonly unit?: "KB" | "ms";
   /** Programs that it needs. */
   readonly needs: readonly string[];
   /** Makes everything ready. What it begins, it hands to `cleanUp`. */
   prepare(setting: Setting): Promise<readonly Contender[]>;
-  /** The figure of one round, of the contenders' rates in that round; by default the first one's by the second one's. */
+  /**
+   * The figure of one round, of the contenders' rates in that round; by default the first one's by the second one's, and
+   * with a `unit` that of the first one as it is.
+   */
   ratio?(rates: ReadonlyMap<string, number>): number;
 }
 
@@ -44,7 +49,8 @@ export interface Outcome {
   readonly what: string;
   readonly against: string;
   readonly reach: number;
-  /** The contenders' rates in operations a second, one for each round. */
+  readonly unit?: Row["unit"];
+  /** The contenders' rates in operations a second, or in `unit`, one for each round. */
   readonly rates: Readonly<Record<string, readonly number[]>>;
   readonly medians: Readonly<Record<string, number>>;
   /** One for each round. */
@@ -69,13 +75,13 @@ export async function measureRow(row: Row, options: Omit<Setting, "cleanUp">): P
         if (round > 0) rates.get(name)?.push(rate);
       }
     }
-    const ratioOf = row.ratio ?? firstBySecond;
+    const ratioOf = row.ratio ?? (row.unit === undefined ? firstBySecond : first);
     const ratios = Array.from({ length: options.rounds }, (_, round) =>
       ratioOf(new Map([...rates].map(([name, all]) => [name, all[round] ?? Number.NaN]))),
     );
-    const { name, what, against, reach } = row;
+    const { name, what, against, reach, unit } = row;
     return {
-      ...{ name, what, against, reach },
+      ...{ name, what, against, reach, ...(unit === undefined ? {} : { unit }) },
       rates: Object.fromEntries(rates),
       medians: Object.fromEntries([...rates].map(([contender, all]) => [contender, median(all)])),
       ratios,
@@ -89,6 +95,11 @@ export async function measureRow(row: Row, options: Omit<Setting, "cleanUp">): P
 function firstBySecond(rates: ReadonlyMap<string, number>): number {
   const [ours = Number.NaN, other = Number.NaN] = rates.values();
   return ours / other;
+}
+
+function first(rates: ReadonlyMap<string, number>): number {
+  const [ours = Number.NaN] = rates.values();
+  return ours;
 }
 
 /** The middle of some numbers; of an even count, the mean of the two in the middle. */

@@ -4,10 +4,11 @@ import { measureRow, type Outcome } from "./harness.ts";
 import { describeMachine } from "./machine.ts";
 import { readRows } from "./rows/reads.ts";
 import { tokenRows } from "./rows/tokens.ts";
+import { watchRows } from "./rows/watch.ts";
 import { writeRows } from "./rows/writes.ts";
 import { missingTools } from "./tools.ts";
 
-const rows = [...readRows, ...writeRows, ...tokenRows];
+const rows = [...readRows, ...writeRows, ...tokenRows, ...watchRows];
 
 const usage = `npm run bench -- [--quick] [--only ROW]... [--list]
 
@@ -61,28 +62,34 @@ async function run(): Promise<void> {
   say(`\n${tableOf(outcomes)}\n\nwritten to ${file.pathname}`);
 }
 
-function lineOf({ name, medians, ratio, reach }: Outcome): string {
-  const rates = Object.entries(medians).map(([contender, rate]) => `${contender} ${perSecond(rate)}`);
-  return `${name}: ${rates.join(", ")}: ${ratio.toFixed(2)} (to reach: ${reach})`;
+function lineOf(outcome: Outcome): string {
+  return `${outcome.name}: ${mediansOf(outcome).join(", ")}: ${figureOf(outcome)} (to reach: ${reachOf(outcome)})`;
 }
 
 /** The table in Markdown, as the documentation shows it. */
 function tableOf(outcomes: readonly Outcome[]): string {
-  const cells = outcomes.map(({ what, against, medians, ratios, ratio, reach }) => [
-    what,
-    against,
-    Object.entries(medians)
-      .map(([contender, rate]) => `${contender} ${perSecond(rate)}`)
-      .join("; "),
-    `${ratio.toFixed(2)} (${Math.min(...ratios).toFixed(2)}–${Math.max(...ratios).toFixed(2)})`,
-    `${reach}`,
-  ]);
+  const cells = outcomes.map((outcome) => {
+    const { what, against, ratios } = outcome;
+    const range = `${Math.min(...ratios).toFixed(2)}–${Math.max(...ratios).toFixed(2)}`;
+    return [what, against, mediansOf(outcome).join("; "), `${figureOf(outcome)} (${range})`, reachOf(outcome)];
+  });
   const head = ["what", "against", "medians, a second", "ratio (from–to)", "to reach"];
   return [head, head.map(() => "---"), ...cells].map((line) => `| ${line.join(" | ")} |`).join("\n");
 }
 
-function perSecond(rate: number): string {
-  return Math.round(rate).toLocaleString("en-US");
+function mediansOf({ medians, unit }: Outcome): string[] {
+  return Object.entries(medians).map(([contender, median]) => {
+    const figure = unit === undefined ? Math.round(median).toLocaleString("en-US") : `${median.toFixed(1)} ${unit}`;
+    return `${contender} ${figure}`;
+  });
+}
+
+function figureOf({ ratio, unit }: Outcome): string {
+  return unit === undefined ? ratio.toFixed(2) : `${ratio.toFixed(1)} ${unit}`;
+}
+
+function reachOf({ reach, unit }: Outcome): string {
+  return unit === undefined ? `${reach}` : `at most ${reach} ${unit}`;
 }
 
 function say(line: string): void {

@@ -4,11 +4,14 @@ import http from "node:http";
 import http2 from "node:http2";
 import type { AddressInfo } from "node:net";
 import { childOptions, serveLines } from "./lines.ts";
+import { residentMemory } from "./memory.ts";
 
 /** The floor: Node's own servers, which read a request, look at nothing in it, and write an answer that is ready. */
 export interface BareChildOptions {
   /** The answer behind gRPC's prefix of 5 bytes, in base64. */
   readonly frame: string;
+  /** True to leave the gRPC streams open behind it. */
+  readonly hold?: boolean;
   readonly tls: { readonly certFile: string; readonly keyFile: string };
 }
 
@@ -33,7 +36,8 @@ function onStream(stream: http2.ServerHttp2Stream, headers: http2.IncomingHttpHe
       grpc ? { ":status": 200, "content-type": "application/grpc+proto" } : { ":status": 200, ...connectHeaders },
       { waitForTrailers: grpc },
     );
-    stream.end(grpc ? frame : message);
+    if (grpc && options.hold) stream.write(frame);
+    else stream.end(grpc ? frame : message);
   });
 }
 
@@ -57,6 +61,6 @@ await serveLines(
     h2: `https://127.0.0.1:${port(h2)}`,
     h1: `http://127.0.0.1:${port(h1)}`,
   },
-  () => process.cpuUsage(),
+  residentMemory,
   () => process.exit(),
 );

@@ -10,6 +10,7 @@ import { createRegistry } from "../../src/registry/service.ts";
 import { createServer } from "../../src/rpc/server.ts";
 import { benchDirectory, registryDomain, registryKey, type WorldFile } from "../world.ts";
 import { childOptions, serveLines } from "./lines.ts";
+import { residentMemory } from "./memory.ts";
 
 /** A registry as it is operated, with every check switched on. */
 export interface RegistryChildOptions {
@@ -50,11 +51,7 @@ const server = createServer({
   answers: registry.answers,
 });
 await server.listen();
-await serveLines(
-  { url: server.address.url },
-  () => process.cpuUsage(),
-  async () => {
-    await server.close(0);
-    await registry.close();
-  },
-);
+await serveLines({ url: server.address.url }, residentMemory, async () => {
+  await server.close(0);
+  await registry.close();
+});

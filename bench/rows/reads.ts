@@ -14,17 +14,13 @@ import type { BareChildOptions } from "../children/bare.ts";
 import type { Loop } from "../children/loops.ts";
 import type { RegistryChildOptions } from "../children/registry.ts";
 import type { Contender, Row, Setting } from "../harness.ts";
+import { tls } from "../tls.ts";
 import { h2load, wrk, wrkScript } from "../tools.ts";
 import { makeWorld } from "../world.ts";
 
 const path = "/omi.registry.v1.ResolverService/ResolveService";
 const grpcHeaders = { "content-type": "application/grpc", te: "trailers" };
 const connectHeaders = { "content-type": "application/proto", "connect-protocol-version": "1" };
-
-const tls = {
-  certFile: new URL("../../test/support/tls/cert.pem", import.meta.url).pathname,
-  keyFile: new URL("../../test/support/tls/key.pem", import.meta.url).pathname,
-};
 
 /** The base URLs of the two servers, and what to ask them. */
 interface Ground {
