@@ -31,7 +31,7 @@ export function answerRpc(handler: UniversalHandler, exchange: Exchange, maxDead
   const { methodKind, idempotency } = handler.method;
   // The contract of health comes from elsewhere, and doesn't say that a check changes nothing.
   call.readOnly = idempotency === Idempotency.NO_SIDE_EFFECTS || handler.service === Health;
-  if (methodKind === "unary") boundDeadline(universal.header, maxDeadlineMs, elapsedMs);
+  boundDeadline(universal.header, methodKind === "unary" ? maxDeadlineMs : Number.POSITIVE_INFINITY, elapsedMs);
   // Caches would have to keep a compressed form beside the plain one, and signed answers hardly get smaller.
   if (request.method === "GET" && isCacheable(handler.method)) universal.header.delete("accept-encoding");
   const oneMessage = methodKind === "unary" || methodKind === "server_streaming";

@@ -71,6 +71,18 @@ describe.each(OVER_HTTP2)("streams with $protocol", (how) => {
     expect(await messages).toHaveLength(1);
   });
 
+  test("have no deadline where the caller's is further away than timers reach", async () => {
+    const { url } = await start({
+      async *repeat({ value }) {
+        await new Promise((resolve) => setTimeout(resolve, 20));
+        yield { value };
+      },
+    });
+    const headers = { "grpc-timeout": "99999999H", "connect-timeout-ms": "9999999999" };
+    const messages = createClient(EchoService, transportOf(how, url)).repeat({ value: "x" }, { headers });
+    expect(await collect(messages)).toHaveLength(1);
+  });
+
   test("end at the caller's own deadline, although the handler does not look", async () => {
     const { url } = await start({
       // biome-ignore lint/correctness/useYield: it never comes to that
