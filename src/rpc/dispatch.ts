@@ -10,6 +10,7 @@ import type { Call } from "./context.ts";
 import { answerCors, type CorsOptions } from "./cors.ts";
 import { createFastPath, type FastPath } from "./fast-path.ts";
 import type { Received } from "./fast-path-body.ts";
+import type { Streams } from "./guard.ts";
 import type { Handlers } from "./handlers.ts";
 import { refuse } from "./http-response.ts";
 import { answerRoute, findRoute, type HttpRoute } from "./http-routes.ts";
@@ -17,6 +18,7 @@ import type { Limits } from "./limits.ts";
 import type { NodeServerRequest, NodeServerResponse } from "./node-http.ts";
 import { notImplemented } from "./outcome.ts";
 import type { ReadyAnswers } from "./ready-answers.ts";
+import type { ReadyStreams } from "./ready-streams.ts";
 import { createRequestIds, type RequestIds } from "./request-id.ts";
 import type { PeerFinder } from "./trusted-proxies.ts";
 
@@ -37,6 +39,8 @@ type DispatchOptions = {
   readonly httpRoutes: readonly HttpRoute[];
   readonly cors: CorsOptions | undefined;
   readonly answers?: ReadyAnswers | undefined;
+  readonly readyStreams?: ReadyStreams | undefined;
+  readonly streams: Streams;
   readonly limits: Limits;
   readonly logger: Logger;
   readonly clock: Clock;
@@ -51,7 +55,7 @@ type DispatchOptions = {
  * fast path, if a part has answers for it.
  */
 export function createDispatch(options: DispatchOptions): Dispatch {
-  const { handlers, httpRoutes, cors, answers, limits, clock } = options;
+  const { handlers, httpRoutes, cors, answers, readyStreams, limits, clock } = options;
   const requestId = createRequestIds(options.random);
   const answer: Dispatch["answer"] = (request, response, received) => {
     const call = begin(request, requestId, options);
@@ -86,7 +90,8 @@ export function createDispatch(options: DispatchOptions): Dispatch {
     if (errors !== undefined) return answerRpc(errors, exchange, limits.maxDeadlineMs);
     refuse(call, call.refuseWith, response);
   };
-  const fast = answers && createFastPath({ ...options, answers, methods: handlers.cacheable, requestId });
+  const isReady = answers !== undefined || readyStreams !== undefined;
+  const fast = isReady ? createFastPath({ ...options, methods: handlers.cacheable, requestId }) : undefined;
   return { fast, answer };
 }
 

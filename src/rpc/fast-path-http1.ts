@@ -15,7 +15,7 @@ export function answerFastHttp1(
 ): void {
   const { method, url, headers, rawHeaders } = incoming;
   const request = fast.read(method, url, headers.host, headers, rawHeaders);
-  if (request === undefined || request.kind === "grpc") {
+  if (request === undefined || request.kind === "grpc" || request.kind === "stream") {
     slow();
     return;
   }

@@ -1,7 +1,7 @@
 import { constants, type IncomingHttpHeaders, type ServerHttp2Stream } from "node:http2";
 import type { FastPath, FastReply } from "./fast-path.ts";
 import { NO_BODY, type Received } from "./fast-path-body.ts";
-import type { FastRequest } from "./fast-path-request.ts";
+import type { UnaryRequest } from "./fast-path-request.ts";
 
 const GRPC_OK = { "grpc-status": "0" };
 
@@ -9,6 +9,7 @@ const GRPC_OK = { "grpc-status": "0" };
  * Answers a request over HTTP/2 on the fast path, or has `slow` do it.
  *
  * @param slow - takes what was already read of the body
+ * @param lasts - called if the answer is a stream that lasts
  */
 export function answerFastHttp2(
   fast: FastPath,
@@ -17,6 +18,7 @@ export function answerFastHttp2(
   flags: number,
   rawHeaders: readonly string[],
   slow: (received?: Received) => void,
+  lasts: () => void,
 ): void {
   const request = fast.read(headers[":method"], headers[":path"], headers[":authority"], headers, rawHeaders);
   const bodyless = (flags & constants.NGHTTP2_FLAG_END_STREAM) !== 0;
@@ -26,14 +28,20 @@ export function answerFastHttp2(
   }
 
   stream.on("error", ignore); // a reset by the peer
-  if (bodyless) answer(fast, stream, request, NO_BODY, slow);
+  if (request.kind === "stream") {
+    fast.readStreamBody(stream, request.timeoutMs, (received) => {
+      if (stream.destroyed) return;
+      if (fast.stream(request, received, stream)) lasts();
+      else slow(received);
+    });
+  } else if (bodyless) answer(fast, stream, request, NO_BODY, slow);
   else fast.readBody(stream, request.timeoutMs, (received) => answer(fast, stream, request, received, slow));
 }
 
 function answer(
   fast: FastPath,
   stream: ServerHttp2Stream,
-  request: FastRequest,
+  request: UnaryRequest,
   received: Received,
   slow: (received?: Received) => void,
 ): void {

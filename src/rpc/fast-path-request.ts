@@ -1,5 +1,5 @@
 import type { IncomingHttpHeaders } from "node:http";
-import type { DescMethodUnary } from "@bufbuild/protobuf";
+import type { DescMethodServerStreaming, DescMethodUnary } from "@bufbuild/protobuf";
 import { fromBase64Url } from "../core/bytes.ts";
 import { timeoutHeader, timeoutOf } from "./deadline.ts";
 import type { Limits } from "./limits.ts";
@@ -15,13 +15,25 @@ type Question = {
 };
 
 /** A request whose head has nothing that only connect can answer. */
-export type FastRequest = {
-  readonly method: DescMethodUnary;
-  /** The path without query: `/<service>/<method>`. */
-  readonly path: string;
+export type FastRequest = UnaryRequest | StreamRequest;
+
+/** A request for one answer. */
+export type UnaryRequest = RequestHead & {
   readonly kind: "grpc" | "post" | "get";
+  readonly method: DescMethodUnary;
   /** Of a GET. */
   readonly question: Question | undefined;
+};
+
+/** A request for a stream, in gRPC. */
+export type StreamRequest = RequestHead & {
+  readonly kind: "stream";
+  readonly method: DescMethodServerStreaming;
+};
+
+type RequestHead = {
+  /** The path without query: `/<service>/<method>`. */
+  readonly path: string;
   /** True if connect would compress a large answer to this caller. */
   readonly compressible: boolean;
   /** The caller's deadline in milliseconds; Infinity if there is none. */
@@ -48,7 +60,7 @@ const CONNECT_TYPE = "application/proto";
 
 /** Makes a {@link HeadReader} for some methods, by their paths. */
 export function createHeadReader(
-  methods: ReadonlyMap<string, DescMethodUnary>,
+  methods: ReadonlyMap<string, DescMethodUnary | DescMethodServerStreaming>,
   limits: Pick<Limits, "maxHeaderBytes">,
 ): HeadReader {
   const isAuthority = remember((authority) => URL.canParse(`http://${authority}`) && !/[/?#\\]/.test(authority));
@@ -56,8 +68,9 @@ export function createHeadReader(
     const mark = url.indexOf("?");
     const path = url.slice(0, mark);
     const method = methods.get(path);
-    const message = mark < 0 ? undefined : messageOfQuery(url.slice(mark + 1));
-    return method && message && { method, path, message, key: message.toString("latin1") };
+    if (mark < 0 || method?.methodKind !== "unary") return;
+    const message = messageOfQuery(url.slice(mark + 1));
+    return message && { method, path, message, key: message.toString("latin1") };
   });
 
   return (verb, url, authority, headers, rawHeaders) => {
@@ -78,12 +91,16 @@ export function createHeadReader(
     const timeout = headers[timeoutHeader(grpc)];
     const timeoutMs = Array.isArray(timeout) ? Number.NaN : timeoutOf(timeout, grpc);
     if (!(timeoutMs >= 1)) return;
+    const compressible = !get && acceptsGzip(headers[grpc ? "grpc-accept-encoding" : "accept-encoding"]);
+    if (method.methodKind === "server_streaming") {
+      return grpc ? { kind: "stream", method, path: url, compressible, timeoutMs, headers } : undefined;
+    }
     return {
+      kind: grpc ? "grpc" : get ? "get" : "post",
       method,
       path: question?.path ?? url,
-      kind: grpc ? "grpc" : get ? "get" : "post",
       question,
-      compressible: !get && acceptsGzip(headers[grpc ? "grpc-accept-encoding" : "accept-encoding"]),
+      compressible,
       timeoutMs,
       headers,
     };

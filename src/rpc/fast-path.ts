@@ -1,12 +1,25 @@
+import type { ServerHttp2Stream } from "node:http2";
+import type { DescMethodServerStreaming, DescMethodUnary } from "@bufbuild/protobuf";
+import { MethodOptions_IdempotencyLevel as Idempotency } from "@bufbuild/protobuf/wkt";
 import type { Logger } from "pino";
 import type { Clock } from "../core/clock.ts";
 import { logCall } from "./access-log.ts";
 import { type CorsOptions, corsHeaders } from "./cors.ts";
 import { type BodyReader, createBodyReader, type Received } from "./fast-path-body.ts";
-import { createHeadReader, type FastRequest, type HeadReader, isOneFrame } from "./fast-path-request.ts";
+import {
+  createHeadReader,
+  type FastRequest,
+  type HeadReader,
+  isOneFrame,
+  type StreamRequest,
+  type UnaryRequest,
+} from "./fast-path-request.ts";
+import { FastStream } from "./fast-stream.ts";
+import type { Streams } from "./guard.ts";
 import { COMPRESS_MIN_BYTES, type Handlers } from "./handlers.ts";
 import type { Limits } from "./limits.ts";
 import { cachingHeaders, FRAME_PREFIX_BYTES, isKnown, type ReadyAnswers } from "./ready-answers.ts";
+import type { MessageSource, ReadyStreams } from "./ready-streams.ts";
 import type { RequestIds } from "./request-id.ts";
 import type { PeerFinder } from "./trusted-proxies.ts";
 
@@ -19,17 +32,21 @@ export type FastReply = {
 };
 
 /**
- * The short way to the answer of a cacheable RPC: from the request's bytes to bytes that are ready, past connect. It takes
- * only the plain case of each protocol (gRPC, Connect POST and GET, binary messages, nothing compressed) and only ever
- * succeeds; everything else, and every refusal, is left to connect. A test holds the two ways beside each other.
+ * The short way to the answer of a cacheable RPC, or to a stream of ready messages: from the request's bytes to bytes that
+ * are ready, past connect. It takes only the plain case of each protocol (gRPC, for what is no stream Connect POST and GET,
+ * binary messages, requests that are not compressed) and only ever begins what goes well; everything else, and every refusal
+ * of a request, is left to connect. Tests hold the two ways beside each other.
  */
 export type FastPath = {
   /** The request, if its head allows this way. */
   readonly read: HeadReader;
-  /** Reads the body of such a request. */
+  /** Reads the body of a request for one answer, or for a stream. */
   readonly readBody: BodyReader;
+  readonly readStreamBody: BodyReader;
   /** The answer; undefined if connect has to give it. */
-  reply(request: FastRequest, received: Received): FastReply | undefined;
+  reply(request: UnaryRequest, received: Received): FastReply | undefined;
+  /** Answers with a stream; false if connect has to. */
+  stream(request: StreamRequest, received: Received, http2: ServerHttp2Stream): boolean;
   /** Has the access log tell of an answer that was given, when the exchange is over; undefined if nobody wants to know. */
   readonly log: ((answered: FastAnswered, cut: boolean) => void) | undefined;
 };
@@ -44,8 +61,10 @@ export type FastAnswered = {
 };
 
 type FastPathOptions = {
-  readonly answers: ReadyAnswers;
+  readonly answers?: ReadyAnswers | undefined;
   readonly methods: Handlers["cacheable"];
+  readonly readyStreams?: ReadyStreams | undefined;
+  readonly streams: Streams;
   readonly cors: CorsOptions | undefined;
   readonly limits: Limits;
   readonly logger: Logger;
@@ -61,10 +80,12 @@ const MAX_BODY_BYTES = 4096;
 // How long to wait for a body that did not come with its head, before connect does the waiting.
 const PATIENCE_MS = 100;
 
-/** Creates the fast path to `answers`. */
+/** Creates the fast path to `answers` and `readyStreams`. */
 export function createFastPath(options: FastPathOptions): FastPath {
-  const { answers, cors, limits, logger, clock, requestId, peerOf, stopping } = options;
-  const read = createHeadReader(options.methods, limits);
+  const { answers, readyStreams, cors, limits, logger, clock, requestId, peerOf, stopping } = options;
+  const methods = new Map<string, DescMethodUnary | DescMethodServerStreaming>(answers && options.methods);
+  for (const method of readyStreams?.keys() ?? []) methods.set(`/${method.parent.typeName}/${method.name}`, method);
+  const read = createHeadReader(methods, limits);
   const maxBodyBytes = Math.min(MAX_BODY_BYTES, limits.maxMessageBytes);
 
   const log = ({ request, received, reply, http, remoteAddress }: FastAnswered, cut: boolean) =>
@@ -81,10 +102,11 @@ export function createFastPath(options: FastPathOptions): FastPath {
   return {
     read: (...head) => (stopping() ? undefined : read(...head)),
     readBody: createBodyReader(clock, maxBodyBytes, PATIENCE_MS),
+    readStreamBody: createBodyReader(clock, FRAME_PREFIX_BYTES + limits.maxMessageBytes, PATIENCE_MS),
     log: logger.isLevelEnabled("debug") ? log : undefined,
 
     reply({ method, kind, question, compressible, headers: given }, { bytes, rest }) {
-      if (rest !== undefined || (kind === "grpc" && !isOneFrame(bytes))) return;
+      if (answers === undefined || rest !== undefined || (kind === "grpc" && !isOneFrame(bytes))) return;
       const start = kind === "grpc" ? FRAME_PREFIX_BYTES : 0;
       if ((question?.message ?? bytes).length - start > limits.maxMessageBytes) return;
       let answer = answers.kept(method, question?.key ?? bytes.toString("latin1", start));
@@ -113,6 +135,39 @@ export function createFastPath(options: FastPathOptions): FastPath {
       }
       headers["content-length"] = length;
       return { status: 200, headers, body: frame.subarray(FRAME_PREFIX_BYTES) };
+    },
+
+    stream({ method, path, compressible, timeoutMs, headers: given }, { bytes, rest, waitedSince }, http2) {
+      const open = readyStreams?.get(method);
+      if (open === undefined || rest !== undefined || !isOneFrame(bytes)) return false;
+      const now = clock.now();
+      const start = waitedSince ?? now;
+      const call = {
+        method: path,
+        readOnly: method.idempotency === Idempotency.NO_SIDE_EFFECTS,
+        requestId: requestId(given["x-request-id"]),
+        peer: peerOf(http2.session?.socket.remoteAddress, given),
+        start,
+      };
+      const stream = new FastStream(options, http2, call, compressible);
+      let source: MessageSource;
+      try {
+        source = open(bytes.subarray(FRAME_PREFIX_BYTES), () => stream.wake());
+      } catch {
+        return false; // connect asks again, and tells the caller and the log what is wrong
+      }
+      http2.respond(
+        {
+          ":status": 200,
+          "content-type": "application/grpc+proto",
+          "x-request-id": call.requestId,
+          ...(cors && corsHeaders(cors, given.origin, false)),
+          ...(compressible ? { "grpc-encoding": "gzip" } : {}),
+        },
+        { waitForTrailers: true },
+      );
+      stream.begin(source, timeoutMs - (now - start));
+      return true;
     },
   };
 }

@@ -5,7 +5,7 @@ import { callOf } from "./context.ts";
 import { outcomeOfHandler, refusalOfReading } from "./outcome.ts";
 
 /** Open streams, so that the server's stop can end them. */
-export type Streams = Set<AbortController>;
+export type Streams = Set<{ abort(reason: Refusal): void }>;
 
 /**
  * The server's only interceptor. It holds unary calls to their deadline (connect itself merely aborts the signal and

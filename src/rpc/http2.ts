@@ -16,8 +16,8 @@ export type Http2 = {
 
 /** What tells whether a connection is idle. */
 type Activity = {
-  /** Open calls, but for those on the fast path, which are over before a connection can be called idle. */
-  slowCalls: number;
+  /** Open calls, but for single answers on the fast path, which are over before a connection can be called idle. */
+  calls: number;
   /** How many checks have found no call since the last one. */
   checksWithoutCall: number;
 };
@@ -33,14 +33,14 @@ export function createHttp2(dispatch: Dispatch, limits: Limits, clock: Clock): H
   });
 
   server.on("session", (session) => {
-    sessions.set(session, { slowCalls: 0, checksWithoutCall: 0 });
+    sessions.set(session, { calls: 0, checksWithoutCall: 0 });
     session.once("close", () => sessions.delete(session));
   });
 
   // Node's own timeout is set anew with every frame, which costs more than everything else here.
   const checkIdle = () => {
     for (const [session, activity] of sessions) {
-      if (activity.slowCalls === 0 && activity.checksWithoutCall++ >= IDLE_CHECKS) session.close();
+      if (activity.calls === 0 && activity.checksWithoutCall++ >= IDLE_CHECKS) session.close();
     }
     stopChecking = clock.setTimer(limits.idleTimeoutMs / IDLE_CHECKS, checkIdle);
   };
@@ -50,19 +50,14 @@ export function createHttp2(dispatch: Dispatch, limits: Limits, clock: Clock): H
   server.on("stream", (stream, headers, flags, rawHeaders) => {
     const activity = stream.session && sessions.get(stream.session);
     if (activity !== undefined) activity.checksWithoutCall = 0;
+    const lasts = () => count(stream, activity);
     const slow = (received?: Received) => {
-      if (activity !== undefined) {
-        activity.slowCalls++;
-        stream.once("close", () => {
-          activity.slowCalls--;
-          activity.checksWithoutCall = 0;
-        });
-      }
+      lasts();
       const request = new http2.Http2ServerRequest(stream, headers, {}, rawHeaders);
       dispatch.answer(request, new http2.Http2ServerResponse(stream), received);
     };
     if (dispatch.fast === undefined) slow();
-    else answerFastHttp2(dispatch.fast, stream, headers, flags, rawHeaders, slow);
+    else answerFastHttp2(dispatch.fast, stream, headers, flags, rawHeaders, slow, lasts);
   });
 
   return {
@@ -72,4 +67,14 @@ export function createHttp2(dispatch: Dispatch, limits: Limits, clock: Clock): H
       for (const session of sessions.keys()) session.close();
     },
   };
+}
+
+// Apart from the stream listener, so that a long stream doesn't hold on to what that one knows.
+function count(stream: http2.ServerHttp2Stream, activity: Activity | undefined): void {
+  if (activity === undefined) return;
+  activity.calls++;
+  stream.once("close", () => {
+    activity.calls--;
+    activity.checksWithoutCall = 0;
+  });
 }

@@ -14,9 +14,13 @@ export function outcomeOfHandler(error: unknown, call: Call, signal: AbortSignal
 }
 
 /** The Refusal of {@link outcomeOfHandler}. */
-export function refusalOfHandler(error: unknown, call: Call, signal: AbortSignal): Refusal {
+export function refusalOfHandler(
+  error: unknown,
+  call: Pick<Call, "requestId" | "method" | "log">,
+  signal?: AbortSignal,
+): Refusal {
   if (error instanceof Refusal && !(error instanceof RemoteRefusal)) return error;
-  if (signal.aborted) return refusalOfAbort(signal.reason);
+  if (signal?.aborted) return refusalOfAbort(signal.reason);
   if (isNotImplemented(error, call.method)) return notImplemented(call.method);
   call.log.error({ err: error, method: call.method }, "handler failed");
   return internal(call.requestId);

@@ -16,6 +16,7 @@ import type { HttpRoute } from "./http-routes.ts";
 import { defaultLimits, type Limits } from "./limits.ts";
 import { Readiness } from "./readiness.ts";
 import type { ReadyAnswers } from "./ready-answers.ts";
+import type { ReadyStreams } from "./ready-streams.ts";
 import { keepCertificate, readCertificate, type TlsFiles } from "./tls-files.ts";
 import { createPeerFinder } from "./trusted-proxies.ts";
 
@@ -41,6 +42,8 @@ export type ServerOptions = {
   readonly httpRoutes?: readonly HttpRoute[] | undefined;
   /** Lets cacheable RPCs be answered without connect. The same answers must stand behind those of `routes`. */
   readonly answers?: ReadyAnswers | undefined;
+  /** The same for streams. */
+  readonly readyStreams?: ReadyStreams | undefined;
   readonly logger: Logger;
   readonly clock?: Clock | undefined;
   readonly random?: Random | undefined;
@@ -86,6 +89,8 @@ export function createServer(options: ServerOptions): Server {
     httpRoutes: [healthRoute(readiness), ...(options.httpRoutes ?? [])],
     cors: options.cors,
     answers: options.answers,
+    readyStreams: options.readyStreams,
+    streams,
     limits,
     logger,
     clock,

@@ -1,5 +1,4 @@
 import { once } from "node:events";
-import http from "node:http";
 import http2 from "node:http2";
 import net from "node:net";
 import { gzipSync } from "node:zlib";
@@ -12,6 +11,7 @@ import { Reason, Refusal } from "../../src/core/refusal.ts";
 import { frameOf, type ReadyAnswers, serveReadyAnswers } from "../../src/rpc/ready-answers.ts";
 import type { ServerOptions } from "../../src/rpc/server.ts";
 import { EchoService } from "./support/echo.ts";
+import { type HttpVersion, type Request, send, sendHttp1, sendHttp2, timeless } from "./support/exchange.ts";
 import { transportOf } from "./support/protocols.ts";
 import { cleanUp, start, tls } from "./support/start.ts";
 
@@ -58,71 +58,6 @@ async function startEcho(fast: boolean, options: Partial<ServerOptions> = {}) {
     },
   );
   return { server, port, log, slowAnswers, fastAnswers };
-}
-
-type HttpVersion = "1.1" | "2";
-
-/** A request as it is sent. */
-type Request = {
-  readonly method: string;
-  readonly path: string;
-  readonly headers: Record<string, string>;
-  /** Sent one after the other, with a pause where it says so. */
-  readonly body: readonly (Uint8Array | "pause")[];
-};
-
-/** An answer as it came. */
-type Answer = {
-  readonly status: number | undefined;
-  readonly headers: Record<string, unknown>;
-  readonly trailers: Record<string, unknown>;
-  readonly body: string;
-};
-
-/** Longer than the fast path waits for a body. */
-const PAUSE_MS = 150;
-
-async function sendBody(to: NodeJS.WritableStream, body: Request["body"]): Promise<void> {
-  for (const part of body) {
-    if (part === "pause") await new Promise((resolve) => setTimeout(resolve, PAUSE_MS));
-    else to.write(part);
-  }
-  to.end();
-}
-
-async function bodyOf(source: AsyncIterable<Uint8Array>): Promise<string> {
-  const chunks: Uint8Array[] = [];
-  for await (const chunk of source) chunks.push(chunk);
-  return Buffer.concat(chunks).toString("hex");
-}
-
-async function sendHttp1(port: number, { method, path, headers, body }: Request): Promise<Answer> {
-  const request = http.request({ host: "127.0.0.1", port, method, path, headers, agent: false });
-  const answered = once(request, "response");
-  request.flushHeaders();
-  await sendBody(request, body);
-  const [response] = (await answered) as [http.IncomingMessage];
-  const text = await bodyOf(response);
-  return { status: response.statusCode, headers: response.headers, trailers: response.trailers, body: text };
-}
-
-async function sendHttp2(port: number, { method, path, headers, body }: Request): Promise<Answer> {
-  const session = http2.connect(`http://127.0.0.1:${port}`);
-  const stream = session.request({ ":method": method, ":path": path, ...headers }, { endStream: body.length === 0 });
-  let trailers = {};
-  stream.on("trailers", (received) => {
-    trailers = received;
-  });
-  const answered = once(stream, "response");
-  if (body.length > 0) await sendBody(stream, body);
-  const [head] = (await answered) as [http2.IncomingHttpHeaders & http2.IncomingHttpStatusHeader];
-  const text = await bodyOf(stream);
-  session.close();
-  return { status: head[":status"], headers: { ...head }, trailers: { ...trailers }, body: text };
-}
-
-function send(version: HttpVersion, port: number, request: Request): Promise<Answer> {
-  return version === "2" ? sendHttp2(port, request) : sendHttp1(port, request);
 }
 
 const message = (value: string) => toBinary(StringValueSchema, create(StringValueSchema, { value }));
@@ -396,12 +331,6 @@ const table: Row[] = [
     request: { ...get(query("hello")), headers: { "content-length": "3" }, body: [Buffer.from("abc")] },
   },
 ];
-
-/** What does not depend on when the call was made. */
-function timeless({ headers, ...answer }: Answer): Answer {
-  const { date, "x-request-id": id, ...rest } = headers;
-  return { ...answer, headers: { ...rest, date: typeof date, id: /^[0-9a-f]{32}$/.test(`${id}`) ? "random" : id } };
-}
 
 describe.each(
   table.flatMap((row) => row.versions.map((version) => [`${row.name} over HTTP/${version}`, version, row] as const)),

@@ -130,7 +130,7 @@ test("a request that comes in while the server stops is refused with a Reason", 
   });
   const stopping = () => true;
   const common = { httpRoutes: [], cors: undefined, clock: systemClock, random: systemRandom, peerOf };
-  const dispatch = createDispatch({ ...common, handlers, limits: defaultLimits, logger, stopping });
+  const dispatch = createDispatch({ ...common, handlers, streams: new Set(), limits: defaultLimits, logger, stopping });
   const { listener, destroy } = createFront(dispatch, undefined, defaultLimits, systemClock);
   cleanUp(() => {
     listener.close();

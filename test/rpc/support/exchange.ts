@@ -1,0 +1,77 @@
+import { once } from "node:events";
+import http from "node:http";
+import http2 from "node:http2";
+
+export type HttpVersion = "1.1" | "2";
+
+/** A request as it is sent. */
+export type Request = {
+  readonly method: string;
+  readonly path: string;
+  readonly headers: Record<string, string>;
+  /** Sent one after the other, with a pause where it says so. */
+  readonly body: readonly (Uint8Array | "pause")[];
+};
+
+/** An answer as it came. */
+export type Answer = {
+  readonly status: number | undefined;
+  readonly headers: Record<string, unknown>;
+  readonly trailers: Record<string, unknown>;
+  readonly body: string;
+};
+
+/** Longer than the fast path waits for a body. */
+const PAUSE_MS = 150;
+
+async function sendBody(to: NodeJS.WritableStream, body: Request["body"]): Promise<void> {
+  for (const part of body) {
+    if (part === "pause") await new Promise((resolve) => setTimeout(resolve, PAUSE_MS));
+    else to.write(part);
+  }
+  to.end();
+}
+
+async function bodyOf(source: AsyncIterable<Uint8Array>): Promise<string> {
+  const chunks: Uint8Array[] = [];
+  for await (const chunk of source) chunks.push(chunk);
+  return Buffer.concat(chunks).toString("hex");
+}
+
+/** Sends a request over HTTP/1.1. */
+export async function sendHttp1(port: number, { method, path, headers, body }: Request): Promise<Answer> {
+  const request = http.request({ host: "127.0.0.1", port, method, path, headers, agent: false });
+  const answered = once(request, "response");
+  request.flushHeaders();
+  await sendBody(request, body);
+  const [response] = (await answered) as [http.IncomingMessage];
+  const text = await bodyOf(response);
+  return { status: response.statusCode, headers: response.headers, trailers: response.trailers, body: text };
+}
+
+/** Sends a request over HTTP/2 without TLS. */
+export async function sendHttp2(port: number, { method, path, headers, body }: Request): Promise<Answer> {
+  const session = http2.connect(`http://127.0.0.1:${port}`);
+  const stream = session.request({ ":method": method, ":path": path, ...headers }, { endStream: body.length === 0 });
+  let trailers = {};
+  stream.on("trailers", (received) => {
+    trailers = received;
+  });
+  const answered = once(stream, "response");
+  if (body.length > 0) await sendBody(stream, body);
+  const [head] = (await answered) as [http2.IncomingHttpHeaders & http2.IncomingHttpStatusHeader];
+  const text = await bodyOf(stream);
+  session.close();
+  return { status: head[":status"], headers: { ...head }, trailers: { ...trailers }, body: text };
+}
+
+/** Sends a request. */
+export function send(version: HttpVersion, port: number, request: Request): Promise<Answer> {
+  return version === "2" ? sendHttp2(port, request) : sendHttp1(port, request);
+}
+
+/** What does not depend on when the call was made. */
+export function timeless({ headers, ...answer }: Answer): Answer {
+  const { date, "x-request-id": id, ...rest } = headers;
+  return { ...answer, headers: { ...rest, date: typeof date, id: /^[0-9a-f]{32}$/.test(`${id}`) ? "random" : id } };
+}
