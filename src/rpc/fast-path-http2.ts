@@ -30,7 +30,7 @@ export function answerFastHttp2(
   stream.on("error", ignore); // a reset by the peer
   if (request.kind === "stream") {
     fast.readStreamBody(stream, request.timeoutMs, (received) => {
-      if (stream.destroyed) return;
+      if (isGone(stream)) return;
       if (fast.stream(request, received, stream)) lasts();
       else slow(received);
     });
@@ -45,7 +45,7 @@ function answer(
   received: Received,
   slow: (received?: Received) => void,
 ): void {
-  if (stream.destroyed) return; // writing to a caller who is gone throws
+  if (isGone(stream)) return;
   const reply = fast.reply(request, received);
   if (reply === undefined) {
     slow(received);
@@ -63,6 +63,11 @@ function write(stream: ServerHttp2Stream, grpc: boolean, { status, headers, body
   if (grpc) stream.on("wantTrailers", sendStatus);
   stream.respond(headers, { waitForTrailers: grpc, endStream: body === undefined });
   if (body !== undefined) stream.end(body);
+}
+
+// Writing to a caller who is gone throws. A reset stream is closed first, and its readers see an end like any other.
+function isGone(stream: ServerHttp2Stream): boolean {
+  return stream.closed || stream.destroyed;
 }
 
 function sendStatus(this: ServerHttp2Stream): void {

@@ -237,6 +237,21 @@ describe.each([true, false])("with the fast path: %s", (fast) => {
       .toMatchObject([{ method: REPEAT, outcome: "cut" }]);
   });
 
+  test("a caller who leaves while it is opened does no harm", async () => {
+    const { port, url, stories } = await startStories(fast);
+    const session = http2.connect(`http://127.0.0.1:${port}`);
+    cleanUp(() => session.destroy());
+    for (const part of [7, undefined]) {
+      const stream = session.request({ ":method": "POST", ":path": REPEAT, "content-type": grpcType });
+      stream.on("error", () => {});
+      stream.write(frameOf(message("waits")).subarray(0, part));
+      stream.close(http2.constants.NGHTTP2_CANCEL);
+      await once(stream, "close");
+    }
+    for await (const { value } of clientOf(url).repeat({ value: "two" })) expect(value).toMatch(/a|b/);
+    await expect.poll(() => stories.closed).toBe(stories.opened);
+  });
+
   test("a caller who does not read costs no more memory, delays nobody, and misses nothing", async () => {
     const { port, url, stories } = await startStories(fast);
     const slow = openRaw(port, "endless");
