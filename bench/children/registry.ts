@@ -49,6 +49,7 @@ const server = createServer({
   logger,
   routes: (router) => registry.routes(router),
   answers: registry.answers,
+  readyStreams: registry.readyStreams,
 });
 await server.listen();
 await serveLines({ url: server.address.url }, residentMemory, async () => {

@@ -1,14 +1,21 @@
+/** Somebody who is told of changes. */
+export interface Listener {
+  /** An app that they listen to changed; undefined if they listen to all. */
+  changed(appId: string | undefined): void;
+}
+
 /** One listener's list of what changed since it last looked; never longer than the number of apps it listens to. */
 export interface Subscription {
   /** Resolves when something changed, when `milliseconds` have passed, or when `signal` aborts; never rejects. */
   wait(milliseconds: number, signal: AbortSignal): Promise<void>;
-  /** The apps that changed since the last call. With all apps watched, empty or not says the same. */
-  takeChanged(): Set<string>;
   close(): void;
 }
 
 /** Sets a timer; cancels it with the function that is returned. */
 type SetTimer = (milliseconds: number, callback: () => void) => () => void;
+
+/** How many listeners are told in one turn of the event loop; calls have their turn in between. */
+const TOLD_AT_ONCE = 100;
 
 /**
  * Wakes those who stream events when something was committed. It carries no events: each listener reads the log at its own
@@ -18,91 +25,105 @@ export class WatchHub {
   readonly #byApp = new Map<string, Set<Listener>>();
   readonly #all = new Set<Listener>();
   readonly #setTimer: SetTimer;
+  /** Whose listeners are still to be told. */
+  readonly #changed = new Set<string>();
+  #telling: Iterator<void> | undefined;
 
   constructor(setTimer: SetTimer) {
     this.#setTimer = setTimer;
   }
 
-  /** Tells listeners that an app has a new event. Call after the commit. */
+  /** Tells listeners soon that an app has a new event. Call after the commit. */
   changed(appId: string | undefined): void {
     if (appId === undefined) return;
-    for (const listener of this.#byApp.get(appId) ?? []) listener.wake(appId);
-    for (const listener of this.#all) listener.wakeForAny();
+    this.#changed.add(appId);
+    if (this.#telling !== undefined) return;
+    this.#telling = this.#tell();
+    setImmediate(() => this.#tellSome());
   }
 
-  /** Listens to some apps, or to all if `appIds` is undefined. */
-  subscribe(appIds: readonly string[] | undefined): Subscription {
-    const listener = new Listener(this.#setTimer, () => this.#remove(listener, appIds));
+  /**
+   * Listens to some apps, or to all if `appIds` is undefined.
+   *
+   * @returns a function that ends it
+   */
+  listen(appIds: Iterable<string> | undefined, listener: Listener): () => void {
     if (appIds === undefined) {
       this.#all.add(listener);
-      return listener;
+      return () => this.#all.delete(listener);
     }
     for (const appId of appIds) {
-      const listeners = this.#byApp.get(appId) ?? new Set();
-      listeners.add(listener);
-      this.#byApp.set(appId, listeners);
+      const listeners = this.#byApp.get(appId);
+      if (listeners === undefined) this.#byApp.set(appId, new Set([listener]));
+      else listeners.add(listener);
     }
-    return listener;
+    return () => {
+      for (const appId of appIds) {
+        const listeners = this.#byApp.get(appId);
+        listeners?.delete(listener);
+        if (listeners?.size === 0) this.#byApp.delete(appId);
+      }
+    };
   }
 
-  #remove(listener: Listener, appIds: readonly string[] | undefined): void {
-    this.#all.delete(listener);
-    for (const appId of appIds ?? []) {
-      const listeners = this.#byApp.get(appId);
-      listeners?.delete(listener);
-      if (listeners?.size === 0) this.#byApp.delete(appId);
+  /** The same, to be waited for. */
+  subscribe(appIds: readonly string[] | undefined): Subscription {
+    const waiter = new Waiter(this.#setTimer);
+    const close = this.listen(appIds, waiter);
+    return { wait: (milliseconds, signal) => waiter.wait(milliseconds, signal), close };
+  }
+
+  #tellSome(): void {
+    for (let count = 0; count < TOLD_AT_ONCE; count++) {
+      if (this.#telling?.next().done === true) {
+        this.#telling = undefined;
+        return;
+      }
+    }
+    setImmediate(() => this.#tellSome());
+  }
+
+  /** Tells one listener at each step. A change that comes meanwhile is told of in another round. */
+  *#tell(): Generator<void, void> {
+    while (this.#changed.size > 0) {
+      for (const appId of this.#changed) {
+        this.#changed.delete(appId);
+        for (const listener of this.#byApp.get(appId) ?? []) yield listener.changed(appId);
+      }
+      for (const listener of this.#all) yield listener.changed(undefined);
     }
   }
 }
 
-class Listener implements Subscription {
+class Waiter implements Listener {
   readonly #setTimer: SetTimer;
-  readonly #onClose: () => void;
-  #changed = new Set<string>();
   #woken = false;
   #wake: (() => void) | undefined;
 
-  constructor(setTimer: SetTimer, onClose: () => void) {
+  constructor(setTimer: SetTimer) {
     this.#setTimer = setTimer;
-    this.#onClose = onClose;
   }
 
-  wake(appId: string): void {
-    this.#changed.add(appId);
-    this.wakeForAny();
-  }
-
-  wakeForAny(): void {
+  changed(): void {
     this.#woken = true;
     this.#wake?.();
   }
 
-  wait(milliseconds: number, signal: AbortSignal): Promise<void> {
-    if (this.#woken || signal.aborted) {
-      this.#woken = false;
-      return Promise.resolve();
+  async wait(milliseconds: number, signal: AbortSignal): Promise<void> {
+    if (!this.#woken && !signal.aborted) {
+      await new Promise<void>((resolve) => {
+        const done = () => {
+          cancel();
+          signal.removeEventListener("abort", done);
+          this.#wake = undefined;
+          resolve();
+        };
+        const cancel = this.#setTimer(milliseconds, done);
+        signal.addEventListener("abort", done, { once: true });
+        this.#wake = done;
+      });
     }
-    return new Promise((resolve) => {
-      const done = () => {
-        cancel();
-        signal.removeEventListener("abort", done);
-        this.#wake = undefined;
-        this.#woken = false;
-        resolve();
-      };
-      const cancel = this.#setTimer(milliseconds, done);
-      signal.addEventListener("abort", done, { once: true });
-      this.#wake = done;
-    });
-  }
-
-  takeChanged(): Set<string> {
-    const changed = this.#changed;
-    this.#changed = new Set();
-    return changed;
-  }
-
-  close(): void {
-    this.#onClose();
+    // Whoever waited looks at everything now, also at what came in the same turn.
+    this.#woken = false;
   }
 }

@@ -20,6 +20,7 @@ import { fileCodeSender } from "../registry/activation.ts";
 import { createRegistry } from "../registry/service.ts";
 import type { HttpRoute } from "../rpc/http-routes.ts";
 import type { ReadyAnswers } from "../rpc/ready-answers.ts";
+import type { ReadyStreams } from "../rpc/ready-streams.ts";
 import { activationPolicyOf, type ProcessConfig } from "./config.ts";
 import { defined } from "./defined.ts";
 import { carrierOf, publisherOf } from "./events.ts";
@@ -32,6 +33,8 @@ export interface Part {
   readonly httpRoutes: readonly HttpRoute[];
   /** Its answers to cacheable RPCs, if it serves some. */
   readonly answers?: ReadyAnswers | undefined;
+  /** Its streams of ready messages, if it serves some. */
+  readonly readyStreams?: ReadyStreams | undefined;
   /** Finishes what a crash left unfinished. Call once the server listens, as other parts may call back. */
   start(): Promise<void>;
   /** Call after the server has stopped. */
@@ -100,6 +103,7 @@ async function createRegistryPart(
     name: "registry",
     routes: (router) => registry.routes(router),
     answers: registry.answers,
+    readyStreams: registry.readyStreams,
     httpRoutes: [wellKnownRoute(entry)],
     start: async () => {},
     stop: async () => registry.close(),

@@ -37,6 +37,7 @@ export async function serve(file: string | undefined, env: NodeJS.ProcessEnv): P
     routes: (router) => part.routes(router),
     httpRoutes: part.httpRoutes,
     answers: part.answers,
+    readyStreams: part.readyStreams,
     logger,
     readiness,
   });

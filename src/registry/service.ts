@@ -15,6 +15,7 @@ import { WatchHub } from "../events/watch-hub.ts";
 import { Log } from "../log/log.ts";
 import { boundedRequests } from "../rpc/bounds.ts";
 import { type ReadyAnswers, serveReadyAnswers } from "../rpc/ready-answers.ts";
+import { type OpenStream, type ReadyStreams, serveReadyStream } from "../rpc/ready-streams.ts";
 import { openDatabase } from "../store/database.ts";
 import { Nonces } from "../store/nonces.ts";
 import { WriteQueue } from "../store/write-queue.ts";
@@ -41,6 +42,7 @@ import { updateBackbone } from "./rpc/update-backbone.ts";
 import { watch } from "./rpc/watch.ts";
 import { defaultPolicy, type RegistryPolicy } from "./rules/policy.ts";
 import { RegistryStore } from "./store.ts";
+import { WatchMessages } from "./watch-messages.ts";
 
 /** What a registry is made of. */
 export interface RegistryOptions {
@@ -77,6 +79,8 @@ export interface Registry {
   routes(router: ConnectRouter): void;
   /** The answers to its reads, for the server that it is mounted on. */
   answers: ReadyAnswers;
+  /** Its streams, for the same. */
+  readyStreams: ReadyStreams;
   /** Its key set, for the well-known document. */
   keySet(): Statement;
   /** The log index up to which all events are published; undefined without a publisher. */
@@ -109,7 +113,10 @@ export async function createRegistry(options: RegistryOptions): Promise<Registry
       ...(options.writeBatchSize === undefined ? {} : { batchSize: options.writeBatchSize }),
     }),
     keyring: new Keyring(options.domain, options.keys),
-    onEffect: (effect, now) => reads.changed(effect, now),
+    onEffect(effect, now) {
+      reads.changed(effect, now);
+      watchMessages.changed(effect);
+    },
     hub: new WatchHub((milliseconds, callback) => options.clock.setTimer(milliseconds, callback)),
     directory: options.directory,
     clock: options.clock,
@@ -119,6 +126,8 @@ export async function createRegistry(options: RegistryOptions): Promise<Registry
     allowPlainHttp: options.allowPlainHttp ?? (() => false),
   };
   const reads = new Reads(core, options.answerCacheBytes ?? defaultAnswerCacheBytes);
+  const watchMessages = new WatchMessages(core);
+  const openWatch: OpenStream = (request, wake) => watch(core, watchMessages, request, wake);
   try {
     await publishKeys(core);
   } catch (error) {
@@ -137,8 +146,9 @@ export async function createRegistry(options: RegistryOptions): Promise<Registry
       logger: options.logger,
     });
   return {
-    routes: (router) => registerRoutes(core, router, reads),
+    routes: (router) => registerRoutes(core, router, reads, openWatch),
     answers: reads,
+    readyStreams: new Map([[EventService.method.watch, openWatch]]),
     keySet: () => publishedKeySet(core.store),
     publishedIndex: () => outbox?.publishedIndex,
     close() {
@@ -150,7 +160,7 @@ export async function createRegistry(options: RegistryOptions): Promise<Registry
   };
 }
 
-function registerRoutes(core: RegistryCore, router: ConnectRouter, reads: Reads): void {
+function registerRoutes(core: RegistryCore, router: ConnectRouter, reads: Reads, openWatch: OpenStream): void {
   const options = { interceptors: [boundedRequests({ allowPlainHttp: core.allowPlainHttp })] };
   router.service(
     RegistryService,
@@ -172,7 +182,7 @@ function registerRoutes(core: RegistryCore, router: ConnectRouter, reads: Reads)
   router.service(
     EventService,
     {
-      watch: (request, context) => watch(core, request, context.signal),
+      watch: serveReadyStream(EventService.method.watch, openWatch),
       listEvents: (request) => listEvents(core, request),
       getHeads: (request) => getHeads(core, request),
     },

@@ -107,6 +107,7 @@ export async function runRegistry(options: Partial<RegistryOptions> = {}): Promi
     logger,
     routes: (router) => registryPart.routes(router),
     answers: registryPart.answers,
+    readyStreams: registryPart.readyStreams,
   });
   await server.listen();
   let stopped = false;

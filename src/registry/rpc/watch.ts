@@ -1,96 +1,145 @@
-import type { MessageInitShape } from "@bufbuild/protobuf";
-import type { WatchRequest, WatchResponseSchema } from "../../../gen/omi/event/v1/event_service_pb.ts";
-import type { Subscription } from "../../events/watch-hub.ts";
+import { fromBinary } from "@bufbuild/protobuf";
+import { type WatchRequest, WatchRequestSchema } from "../../../gen/omi/event/v1/event_service_pb.ts";
+import type { Listener } from "../../events/watch-hub.ts";
+import type { MessageSource } from "../../rpc/ready-streams.ts";
+import { checkBounds } from "../../statement/bounds.ts";
 import type { RegistryCore } from "../core.ts";
-import { signHeads } from "../heads.ts";
-import { decodeStatement } from "../keyring.ts";
 import { requireApp } from "../rules/authority.ts";
+import type { EventBatch, WatchMessages } from "../watch-messages.ts";
 import { sequenceUpTo } from "./list-events.ts";
 
 /** Silence proves nothing, so heads are sent this often, in milliseconds. */
 const headsIntervalMs = 5000;
 
-/** How many events are read from the log at a time: what a stream holds in memory at the most. */
-const batchSize = 100;
-
-type WatchMessage = MessageInitShape<typeof WatchResponseSchema>;
-
 /**
  * Streams events from a cursor on, and heads. Events are read from the log as fast as the caller takes them, so a slow
  * caller costs no more memory than a fast one and misses nothing.
  */
-export async function* watch(
+export function watch(
   core: RegistryCore,
-  request: WatchRequest,
-  signal: AbortSignal,
-): AsyncGenerator<WatchMessage> {
-  const source = request.apps.length === 0 ? allApps(core, request) : someApps(core, request);
-  const subscription = core.hub.subscribe(source.appIds);
-  try {
-    yield { heads: signHeads(core, source.appIds ?? []) };
-    let headsAt = core.clock.now() + headsIntervalMs;
-    while (!signal.aborted) {
-      for (const event of source.next(subscription)) yield { event: decodeStatement(event) };
-      if (core.clock.now() >= headsAt) {
-        yield { heads: signHeads(core, source.appIds ?? []) };
-        headsAt = core.clock.now() + headsIntervalMs;
-      }
-      if (!source.hasMore()) await subscription.wait(headsAt - core.clock.now(), signal);
+  messages: WatchMessages,
+  encoded: Uint8Array,
+  wake: () => void,
+): MessageSource {
+  const request = fromBinary(WatchRequestSchema, encoded);
+  checkBounds(WatchRequestSchema, request, { allowPlainHttp: core.allowPlainHttp });
+  const events =
+    request.apps.length === 0 ? new AllApps(core, messages, request) : new SomeApps(core, messages, request);
+  return new Watch(core, messages, events, wake);
+}
+
+class Watch implements MessageSource, Listener {
+  readonly #core: RegistryCore;
+  readonly #messages: WatchMessages;
+  readonly #events: Events;
+  readonly #wake: () => void;
+  readonly #stopListening: () => void;
+  #batch: readonly Uint8Array[] = [];
+  /** How many of the batch were given out. */
+  #given = 0;
+  #headsDue = true;
+  #cancelTimer = () => {};
+
+  constructor(core: RegistryCore, messages: WatchMessages, events: Events, wake: () => void) {
+    this.#core = core;
+    this.#messages = messages;
+    this.#events = events;
+    this.#wake = wake;
+    this.#stopListening = core.hub.listen(events.appIds, this);
+  }
+
+  next(): Uint8Array | "later" {
+    if (this.#given === this.#batch.length) {
+      if (this.#headsDue) return this.#heads();
+      this.#batch = this.#events.next();
+      this.#given = 0;
     }
-  } finally {
-    subscription.close();
+    return this.#batch[this.#given++] ?? this.#nothing();
+  }
+
+  changed(appId: string | undefined): void {
+    this.#events.changed(appId);
+    this.#wake();
+  }
+
+  close(): void {
+    this.#cancelTimer();
+    this.#stopListening();
+  }
+
+  #heads(): Uint8Array {
+    this.#headsDue = false;
+    this.#cancelTimer = this.#core.clock.setTimer(headsIntervalMs, () => {
+      this.#headsDue = true;
+      this.#wake();
+    });
+    return this.#messages.heads(this.#events.appIds ?? []);
+  }
+
+  #nothing(): "later" {
+    this.#given = 0;
+    return "later";
   }
 }
 
 /** Where a stream's events come from. */
-interface Source {
+interface Events {
   /** The apps that are watched; undefined for all. */
   readonly appIds: readonly string[] | undefined;
-  /** The next events behind the cursor, at most {@link batchSize}; moves the cursor. */
-  next(subscription: Subscription): Uint8Array[];
-  /** True if the last batch was full, so that there may be more. */
-  hasMore(): boolean;
+  /** An app has new events; undefined if all apps are watched. */
+  changed(appId: string | undefined): void;
+  /** The next events behind the cursor; none if there are no more for now. Moves the cursor. */
+  next(): EventBatch["frames"];
 }
 
-function allApps(core: RegistryCore, request: WatchRequest): Source {
-  let cursor = sequenceUpTo(request.afterLogIndex, core.log.head().index, "after_log_index");
-  let full = true;
-  return {
-    appIds: undefined,
-    next() {
-      const events = core.log.eventsOfAll(cursor, batchSize);
-      cursor = events.at(-1)?.index ?? cursor;
-      full = events.length === batchSize;
-      return events.map((event) => event.statement);
-    },
-    hasMore: () => full,
-  };
-}
+class AllApps implements Events {
+  readonly appIds = undefined;
+  readonly #messages: WatchMessages;
+  #cursor: number;
 
-function someApps(core: RegistryCore, request: WatchRequest): Source {
-  const cursors = new Map<string, number>();
-  for (const [index, { appId, sequence }] of request.apps.entries()) {
-    const app = requireApp(core.store.app(appId));
-    cursors.set(appId, sequenceUpTo(sequence, app.sequence, `apps[${index}].sequence`));
+  constructor(core: RegistryCore, messages: WatchMessages, request: WatchRequest) {
+    this.#messages = messages;
+    this.#cursor = sequenceUpTo(request.afterLogIndex, core.log.head().index, "after_log_index");
   }
-  // Every app is behind until it was read once.
-  const behind = new Set(cursors.keys());
-  return {
-    appIds: [...cursors.keys()],
-    next(subscription) {
-      for (const appId of subscription.takeChanged()) behind.add(appId);
-      const batch: Uint8Array[] = [];
-      for (const appId of behind) {
-        const room = batchSize - batch.length;
-        if (room === 0) break;
-        const events = core.log.eventsOfApp(appId, cursors.get(appId) ?? 0, room);
-        const last = events.at(-1);
-        if (last !== undefined) cursors.set(appId, last.sequence);
-        if (events.length < room) behind.delete(appId);
-        batch.push(...events.map((event) => event.statement));
-      }
-      return batch;
-    },
-    hasMore: () => behind.size > 0,
-  };
+
+  changed(): void {}
+
+  next(): EventBatch["frames"] {
+    const { frames, end } = this.#messages.ofAll(this.#cursor);
+    this.#cursor = end;
+    return frames;
+  }
+}
+
+class SomeApps implements Events {
+  readonly appIds: readonly string[];
+  readonly #messages: WatchMessages;
+  readonly #cursors = new Map<string, number>();
+  /** The apps that have events behind the cursor. */
+  readonly #behind = new Set<string>();
+
+  constructor(core: RegistryCore, messages: WatchMessages, request: WatchRequest) {
+    this.#messages = messages;
+    for (const [index, { appId, sequence }] of request.apps.entries()) {
+      const app = requireApp(core.store.app(appId));
+      const cursor = sequenceUpTo(sequence, app.sequence, `apps[${index}].sequence`);
+      this.#cursors.set(appId, cursor);
+      if (cursor < app.sequence) this.#behind.add(appId);
+    }
+    this.appIds = [...this.#cursors.keys()];
+  }
+
+  changed(appId: string): void {
+    this.#behind.add(appId);
+  }
+
+  next(): EventBatch["frames"] {
+    for (const appId of this.#behind) {
+      const { frames, end, full } = this.#messages.ofApp(appId, this.#cursors.get(appId) ?? 0);
+      this.#cursors.set(appId, end);
+      if (!full) this.#behind.delete(appId);
+      if (frames.length > 0) return frames;
+    }
+    return [];
+  }
 }
