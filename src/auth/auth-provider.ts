@@ -26,6 +26,7 @@ import { createWatchCarrier } from "../events/watch-carrier.ts";
 import { WatchHub } from "../events/watch-hub.ts";
 import { boundedRequests } from "../rpc/bounds.ts";
 import type { HttpRoute } from "../rpc/http-routes.ts";
+import { type OpenStream, type ReadyStreams, serveReadyStream } from "../rpc/ready-streams.ts";
 import type { SigningKey } from "../statement/crypto.ts";
 import { openDatabase } from "../store/database.ts";
 import { WriteQueue } from "../store/write-queue.ts";
@@ -105,6 +106,8 @@ export type AuthProvider = {
   routes(router: ConnectRouter): void;
   /** Key sets, discovery documents, and the provider's directory entry. */
   readonly httpRoutes: readonly HttpRoute[];
+  /** Its streams, for the server that it is mounted on. */
+  readonly readyStreams: ReadyStreams;
   /** Listens to the events of its tenants' apps; finishes what a crash left unfinished. What still can't be is logged. */
   start(): Promise<void>;
   /** Commits what waits and closes the file. */
@@ -192,12 +195,14 @@ export function createAuthProvider(options: AuthProviderOptions): AuthProvider {
     baseUrl: options.baseUrl,
     keys: [...(options.publishedKeys ?? [ownKey])],
   });
+  const openSessions = watchSessions(core);
   return {
     routes(router) {
-      registerRoutes(core, router);
+      registerRoutes(core, router, openSessions);
       subscriberRoutes(router, subscriber);
     },
     httpRoutes: [...documentRoutes(core), wellKnownRoute(() => entry)],
+    readyStreams: new Map([[SessionService.method.watchSessions, openSessions]]),
     async start() {
       await core.passwords.prepare();
       for (const { appId } of tenancy.tenants.inState("ACTIVE")) subscriber.add(appId);
@@ -212,7 +217,7 @@ export function createAuthProvider(options: AuthProviderOptions): AuthProvider {
   };
 }
 
-function registerRoutes(core: AuthCore, router: ConnectRouter): void {
+function registerRoutes(core: AuthCore, router: ConnectRouter, openSessions: OpenStream): void {
   const { orders, tenancy } = core;
   const options = { interceptors: [boundedRequests()] };
   router.service(AuthProviderService, { provisionAuth: provisionAuth(core) }, options);
@@ -221,7 +226,11 @@ function registerRoutes(core: AuthCore, router: ConnectRouter): void {
     { signUp: signUp(core), signIn: signIn(core), refreshToken: refreshToken(core), signOut: signOut(core) },
     options,
   );
-  router.service(SessionService, { watchSessions: watchSessions(core) }, options);
+  router.service(
+    SessionService,
+    { watchSessions: serveReadyStream(SessionService.method.watchSessions, openSessions) },
+    options,
+  );
   router.service(ServiceTokenService, { issueServiceToken: issueServiceToken(core) }, options);
   router.service(
     TenancyService,

@@ -1,3 +1,4 @@
+import type { IncomingHttpHeaders } from "node:http";
 import type { ServerHttp2Stream } from "node:http2";
 import type { DescMethodServerStreaming, DescMethodUnary } from "@bufbuild/protobuf";
 import { MethodOptions_IdempotencyLevel as Idempotency } from "@bufbuild/protobuf/wkt";
@@ -152,7 +153,9 @@ export function createFastPath(options: FastPathOptions): FastPath {
       const stream = new FastStream(options, http2, call, compressible);
       let source: MessageSource;
       try {
-        source = open(bytes.subarray(FRAME_PREFIX_BYTES), () => stream.wake());
+        source = open(bytes.subarray(FRAME_PREFIX_BYTES), () => stream.wake(), {
+          get: (name) => headerOf(given, name),
+        });
       } catch {
         return false; // connect asks again, and tells the caller and the log what is wrong
       }
@@ -170,4 +173,10 @@ export function createFastPath(options: FastPathOptions): FastPath {
       return true;
     },
   };
+}
+
+/** A header as `Headers` would give it. */
+function headerOf(headers: IncomingHttpHeaders, name: string): string | null {
+  const value = headers[name.toLowerCase()];
+  return Array.isArray(value) ? value.join(", ") : (value ?? null);
 }

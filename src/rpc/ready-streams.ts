@@ -29,9 +29,10 @@ export type MessageSource = {
  *
  * @param request - the encoded request message, as the caller sent it
  * @param wake - to be called when there may be a next message; more often does no harm
+ * @param headers - the caller's
  * @throws whatever the RPC is refused with
  */
-export type OpenStream = (request: Uint8Array, wake: () => void) => MessageSource;
+export type OpenStream = (request: Uint8Array, wake: () => void, headers: Pick<Headers, "get">) => MessageSource;
 
 /** The server-streaming RPCs that a part has ready messages for. */
 export type ReadyStreams = ReadonlyMap<DescMethodServerStreaming, OpenStream>;
@@ -40,10 +41,13 @@ export type ReadyStreams = ReadonlyMap<DescMethodServerStreaming, OpenStream>;
 export function serveReadyStream<I extends DescMessage, O extends DescMessage>(
   method: DescMethodServerStreaming<I, O>,
   open: OpenStream,
-): (request: MessageShape<I>, context: Pick<HandlerContext, "signal">) => AsyncGenerator<MessageShape<O>> {
-  return async function* (request, { signal }) {
+): (
+  request: MessageShape<I>,
+  context: Pick<HandlerContext, "signal" | "requestHeader">,
+) => AsyncGenerator<MessageShape<O>> {
+  return async function* (request, { signal, requestHeader }) {
     let wake = () => {};
-    const source = open(toBinary(method.input, request), () => wake());
+    const source = open(toBinary(method.input, request), () => wake(), requestHeader);
     const woken = () => wake();
     signal.addEventListener("abort", woken, { once: true });
     try {

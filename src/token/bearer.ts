@@ -5,7 +5,7 @@ import { Reason, Refusal } from "../core/refusal.ts";
  *
  * @throws Refusal TOKEN_MISSING
  */
-export function bearerToken(headers: Headers): string {
+export function bearerToken(headers: Pick<Headers, "get">): string {
   const token = BEARER.exec(headers.get("authorization") ?? "")?.[1];
   if (token === undefined) throw new Refusal(Reason.TOKEN_MISSING, "the call needs a bearer token");
   return token;

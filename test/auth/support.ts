@@ -65,6 +65,7 @@ export async function startProvider(
     logger: pino({ level: process.env.LOG_LEVEL ?? "silent" }),
     routes: (router) => provider.routes(router),
     httpRoutes: provider.httpRoutes,
+    readyStreams: provider.readyStreams,
   });
   await server.listen();
   let stopped = false;

@@ -1,5 +1,5 @@
 import { createClient } from "@connectrpc/connect";
-import { createConnectTransport } from "@connectrpc/connect-node";
+import { createConnectTransport, createGrpcTransport } from "@connectrpc/connect-node";
 import { describe, expect, test } from "vitest";
 import { SessionHeadsSchema, SessionRevokedSchema, SessionService } from "../../gen/omi/auth/v1/session_service_pb.ts";
 import { Access } from "../../gen/omi/options/v1/options_pb.ts";
@@ -36,6 +36,10 @@ import {
 type World = Awaited<ReturnType<typeof startAnnouncedMesh>>;
 type Watched = { kind: "event" | "heads"; sequence: number; sessionId?: string };
 
+/** gRPC takes the fast path, Connect that of all other RPCs. */
+const transports = { gRPC: createGrpcTransport, Connect: createConnectTransport };
+const protocols = ["gRPC", "Connect"] as const;
+
 const alice = { userName: "alice", password: "correct horse battery" };
 
 /** A service's token for the app's Auth Provider. */
@@ -47,9 +51,14 @@ async function tokenOf(provider: RunningProvider, service: TestService, targetSe
 function watch(
   { url }: RunningProvider,
   appId: string,
-  { token, after = 0, signal }: { token: string; after?: number; signal?: AbortSignal },
+  {
+    token,
+    after = 0,
+    signal,
+    protocol = "gRPC",
+  }: { token: string; after?: number; signal?: AbortSignal; protocol?: keyof typeof transports },
 ) {
-  const transport = refusals(createConnectTransport({ baseUrl: url, httpVersion: "2" }), Reason.INTERNAL);
+  const transport = refusals(transports[protocol]({ baseUrl: url, httpVersion: "2" }), Reason.INTERNAL);
   const options = {
     ...(token !== "" && { headers: { authorization: `Bearer ${token}` } }),
     ...(signal !== undefined && { signal }),
@@ -58,7 +67,12 @@ function watch(
 }
 
 /** What a service sees until it has `count` messages; each verified with the key that the registry has for `auth`. */
-async function seen({ registry, provider, app, service }: World, count: number, after = 0): Promise<Watched[]> {
+async function seen(
+  { registry, provider, app, service }: World,
+  count: number,
+  after = 0,
+  protocol: keyof typeof transports = "gRPC",
+): Promise<Watched[]> {
   const { answer } = await registry.resolver.resolveService({ appId: app.appId, serviceId: "auth" });
   const keys = openAnswer(ServiceAnswerSchema, present(answer)).message.service?.keys ?? [];
   const active = present(keys.find(({ status }) => status === KeyStatus.ACTIVE));
@@ -66,7 +80,7 @@ async function seen({ registry, provider, app, service }: World, count: number, 
   const messages: Watched[] = [];
   const token = await tokenOf(provider, service);
   try {
-    for await (const { event, heads } of watch(provider, app.appId, { token, after, signal: leave.signal })) {
+    for await (const { event, heads } of watch(provider, app.appId, { token, after, signal: leave.signal, protocol })) {
       const opened = event
         ? openAnswer(SessionRevokedSchema, event)
         : openAnswer(SessionHeadsSchema, present<Statement>(heads));
@@ -95,22 +109,25 @@ function sessionOf(accessToken: string): string {
   return JSON.parse(Buffer.from(present(accessToken.split(".")[1]), "base64url").toString()).sid;
 }
 
-test("sign-out is told, to listeners that are there and to those that come later", async () => {
-  const world = await startAnnouncedMesh();
-  const live = seen(world, 2);
-  const first = await endedSession(world);
-  expect((await live).at(-1)).toEqual({ kind: "event", sequence: 1, sessionId: first });
-  const second = await endedSession(world);
-  expect(await seen(world, 3)).toEqual([
-    { kind: "heads", sequence: 2 },
-    { kind: "event", sequence: 1, sessionId: first },
-    { kind: "event", sequence: 2, sessionId: second },
-  ]);
-  expect(await seen(world, 2, 1)).toEqual([
-    { kind: "heads", sequence: 2 },
-    { kind: "event", sequence: 2, sessionId: second },
-  ]);
-});
+test.each(protocols)(
+  "%s: sign-out is told, to listeners that are there and to those that come later",
+  async (protocol) => {
+    const world = await startAnnouncedMesh();
+    const live = seen(world, 2, 0, protocol);
+    const first = await endedSession(world);
+    expect((await live).at(-1)).toEqual({ kind: "event", sequence: 1, sessionId: first });
+    const second = await endedSession(world);
+    expect(await seen(world, 3, 0, protocol)).toEqual([
+      { kind: "heads", sequence: 2 },
+      { kind: "event", sequence: 1, sessionId: first },
+      { kind: "event", sequence: 2, sessionId: second },
+    ]);
+    expect(await seen(world, 2, 1)).toEqual([
+      { kind: "heads", sequence: 2 },
+      { kind: "event", sequence: 2, sessionId: second },
+    ]);
+  },
+);
 
 test("a refresh token that is used again ends its session, and that is told; nothing else is", async () => {
   const world = await startAnnouncedMesh();
@@ -194,7 +211,7 @@ test.each([
   expect(await seen(again, 1)).toEqual([{ kind: "heads", sequence: events }]);
 });
 
-describe("WatchSessions refuses", () => {
+describe.each(protocols)("WatchSessions over %s refuses", (protocol) => {
   type Case = {
     name: string;
     reason: Reason;
@@ -281,7 +298,7 @@ describe("WatchSessions refuses", () => {
     await arrange?.(world);
     // What the provider has read lately is not gone by once it hears of a change.
     if (reason === Reason.TOKEN_REVOKED) world.registry.clock.advance(11);
-    const stream = watch(world.provider, appId ?? world.app.appId, { token: shown, after });
+    const stream = watch(world.provider, appId ?? world.app.appId, { token: shown, after, protocol });
     await refused(stream[Symbol.asyncIterator]().next(), reason);
   });
 

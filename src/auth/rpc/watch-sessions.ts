@@ -1,15 +1,19 @@
-import type { MessageInitShape } from "@bufbuild/protobuf";
-import type { ServiceImpl } from "@connectrpc/connect";
+import { create, fromBinary, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
 import {
   SessionHeadsSchema,
   SessionRevokedSchema,
-  type SessionService,
-  type WatchSessionsResponseSchema,
+  type WatchSessionsRequest,
+  WatchSessionsRequestSchema,
+  WatchSessionsResponseSchema,
 } from "../../../gen/omi/auth/v1/session_service_pb.ts";
 import type { Statement } from "../../../gen/omi/statement/v1/statement_pb.ts";
 import { unixSeconds } from "../../core/clock.ts";
 import { AUTH_SERVICE_ID } from "../../core/names.ts";
 import { Reason, Refusal } from "../../core/refusal.ts";
+import { generatedSource } from "../../rpc/generated-source.ts";
+import { frameOf } from "../../rpc/ready-answers.ts";
+import type { OpenStream } from "../../rpc/ready-streams.ts";
+import { checkBounds } from "../../statement/bounds.ts";
 import type { SigningKey } from "../../statement/crypto.ts";
 import { signStatement } from "../../statement/statement.ts";
 import type { ServiceCaller } from "../../tenancy/service-callers.ts";
@@ -26,17 +30,28 @@ const HEADS_LIFE_SECONDS = 10;
 const BATCH_SIZE = 100;
 
 /** `SessionService.WatchSessions`. Who listens is checked again with every head: a stream may last longer than its token. */
-export function watchSessions(core: AuthCore): ServiceImpl<typeof SessionService>["watchSessions"] {
-  return async function* ({ appId, afterSequence }, { requestHeader, signal }) {
-    const token = bearerToken(requestHeader);
-    core.tenancy.tenants.active(tenantOf(appId));
-    const caller = await core.callers.authenticate(token, appId, () => [audienceOf(appId, AUTH_SERVICE_ID)]);
-    if (afterSequence > BigInt(core.sessionEvents.head(appId))) {
-      const metadata = { field: "after_sequence" };
-      throw new Refusal(Reason.CURSOR_INVALID, "after_sequence is ahead of the head", { metadata });
-    }
-    yield* stream(core, caller, Number(afterSequence), signal);
+export function watchSessions(core: AuthCore): OpenStream {
+  return (encoded, wake, headers) => {
+    const request = fromBinary(WatchSessionsRequestSchema, encoded);
+    checkBounds(WatchSessionsRequestSchema, request);
+    const token = bearerToken(headers);
+    return generatedSource((signal) => watchWith(core, request, token, signal), wake);
   };
+}
+
+async function* watchWith(
+  core: AuthCore,
+  { appId, afterSequence }: WatchSessionsRequest,
+  token: string,
+  signal: AbortSignal,
+): AsyncGenerator<Uint8Array> {
+  core.tenancy.tenants.active(tenantOf(appId));
+  const caller = await core.callers.authenticate(token, appId, () => [audienceOf(appId, AUTH_SERVICE_ID)]);
+  if (afterSequence > BigInt(core.sessionEvents.head(appId))) {
+    const metadata = { field: "after_sequence" };
+    throw new Refusal(Reason.CURSOR_INVALID, "after_sequence is ahead of the head", { metadata });
+  }
+  yield* stream(core, caller, Number(afterSequence), signal);
 }
 
 async function* stream(
@@ -44,14 +59,14 @@ async function* stream(
   caller: ServiceCaller,
   afterSequence: number,
   signal: AbortSignal,
-): AsyncGenerator<MessageInitShape<typeof WatchSessionsResponseSchema>> {
+): AsyncGenerator<Uint8Array> {
   const { sessionEvents, sessionHub, clock } = core;
   const { appId } = caller;
   let cursor = afterSequence;
   const subscription = sessionHub.subscribe([appId]);
   try {
     let key = await keyOfRecord(core, appId);
-    yield { heads: signHeads(core, appId, sessionEvents.head(appId), key) };
+    yield encoded({ heads: signHeads(core, appId, sessionEvents.head(appId), key) });
     let headsAt = clock.now() + HEADS_INTERVAL_MS;
     while (!signal.aborted) {
       const events = sessionEvents.after(appId, cursor, unixSeconds(clock), BATCH_SIZE);
@@ -59,13 +74,13 @@ async function* stream(
       // Read in the same moment: whoever has these events has all up to this head that still say something.
       const head = isAll && clock.now() >= headsAt ? sessionEvents.head(appId) : undefined;
       for (const event of events) {
-        yield { event: signEvent(core, appId, event, key) };
+        yield encoded({ event: signEvent(core, appId, event, key) });
         cursor = event.sequence;
       }
       if (head !== undefined) {
         await core.callers.requireCurrent(caller);
         key = await keyOfRecord(core, appId);
-        yield { heads: signHeads(core, appId, head, key) };
+        yield encoded({ heads: signHeads(core, appId, head, key) });
         cursor = head;
         headsAt = clock.now() + HEADS_INTERVAL_MS;
       }
@@ -74,6 +89,10 @@ async function* stream(
   } finally {
     subscription.close();
   }
+}
+
+function encoded(response: MessageInitShape<typeof WatchSessionsResponseSchema>): Uint8Array {
+  return frameOf(toBinary(WatchSessionsResponseSchema, create(WatchSessionsResponseSchema, response)));
 }
 
 /**
