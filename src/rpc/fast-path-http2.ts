@@ -31,8 +31,10 @@ export function answerFastHttp2(
   if (request.kind === "stream") {
     fast.readStreamBody(stream, request.timeoutMs, (received) => {
       if (isGone(stream)) return;
-      if (fast.stream(request, received, stream)) lasts();
-      else slow(received);
+      if (!fast.stream(request, received, stream)) return slow(received);
+      // The body's reader knows the request, which a long stream should not hold on to.
+      stream.removeAllListeners("data").removeAllListeners("end");
+      lasts();
     });
   } else if (bodyless) answer(fast, stream, request, NO_BODY, slow);
   else fast.readBody(stream, request.timeoutMs, (received) => answer(fast, stream, request, received, slow));

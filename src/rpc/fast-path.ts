@@ -153,9 +153,7 @@ export function createFastPath(options: FastPathOptions): FastPath {
       const stream = new FastStream(options, http2, call, compressible);
       let source: MessageSource;
       try {
-        source = open(bytes.subarray(FRAME_PREFIX_BYTES), () => stream.wake(), {
-          get: (name) => headerOf(given, name),
-        });
+        source = open(bytes.subarray(FRAME_PREFIX_BYTES), () => stream.wake(), headersOf(given));
       } catch {
         return false; // connect asks again, and tells the caller and the log what is wrong
       }
@@ -175,8 +173,12 @@ export function createFastPath(options: FastPathOptions): FastPath {
   };
 }
 
-/** A header as `Headers` would give it. */
-function headerOf(headers: IncomingHttpHeaders, name: string): string | null {
-  const value = headers[name.toLowerCase()];
-  return Array.isArray(value) ? value.join(", ") : (value ?? null);
+// In a function of its own: what a closure knows of, all closures beside it hold on to, and one of them lasts.
+function headersOf(given: IncomingHttpHeaders): Pick<Headers, "get"> {
+  return {
+    get(name) {
+      const value = given[name.toLowerCase()];
+      return Array.isArray(value) ? value.join(", ") : (value ?? null);
+    },
+  };
 }
