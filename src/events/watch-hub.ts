@@ -1,3 +1,5 @@
+import { inTurns } from "../core/turns.ts";
+
 /** Somebody who is told of changes. */
 export interface Listener {
   /** An app that they listen to changed; undefined if they listen to all. */
@@ -14,9 +16,6 @@ export interface Subscription {
 /** Sets a timer; cancels it with the function that is returned. */
 type SetTimer = (milliseconds: number, callback: () => void) => () => void;
 
-/** How many listeners are told in one turn of the event loop; calls have their turn in between. */
-const TOLD_AT_ONCE = 100;
-
 /**
  * Wakes those who stream events when something was committed. It carries no events: each listener reads the log at its own
  * pace, so a slow one costs no memory and misses nothing.
@@ -27,19 +26,23 @@ export class WatchHub {
   readonly #setTimer: SetTimer;
   /** Whose listeners are still to be told. */
   readonly #changed = new Set<string>();
-  #telling: Iterator<void> | undefined;
+  #telling = false;
 
   constructor(setTimer: SetTimer) {
     this.#setTimer = setTimer;
   }
 
-  /** Tells listeners soon that an app has a new event. Call after the commit. */
+  /** Tells listeners soon, not all at once, that an app has a new event. Call after the commit. */
   changed(appId: string | undefined): void {
     if (appId === undefined) return;
     this.#changed.add(appId);
-    if (this.#telling !== undefined) return;
-    this.#telling = this.#tell();
-    setImmediate(() => this.#tellSome());
+    if (this.#telling) return;
+    this.#telling = true;
+    setImmediate(() =>
+      inTurns(this.#tell(), () => {
+        this.#telling = false;
+      }),
+    );
   }
 
   /**
@@ -71,16 +74,6 @@ export class WatchHub {
     const waiter = new Waiter(this.#setTimer);
     const close = this.listen(appIds, waiter);
     return { wait: (milliseconds, signal) => waiter.wait(milliseconds, signal), close };
-  }
-
-  #tellSome(): void {
-    for (let count = 0; count < TOLD_AT_ONCE; count++) {
-      if (this.#telling?.next().done === true) {
-        this.#telling = undefined;
-        return;
-      }
-    }
-    setImmediate(() => this.#tellSome());
   }
 
   /** Tells one listener at each step. A change that comes meanwhile is told of in another round. */

@@ -2,6 +2,7 @@ import type { Logger } from "pino";
 import type { Clock } from "../core/clock.ts";
 import type { Random } from "../core/random.ts";
 import type { Directory } from "../directory/directory.ts";
+import type { Alarm } from "../events/alarm.ts";
 import type { WatchHub } from "../events/watch-hub.ts";
 import type { Log } from "../log/log.ts";
 import type { Nonces } from "../store/nonces.ts";
@@ -25,6 +26,8 @@ export interface RegistryCore {
   readonly queue: WriteQueue;
   readonly keyring: Keyring;
   readonly hub: WatchHub;
+  /** Calls streams back that have to send heads. */
+  readonly headsAlarm: Alarm;
   /** Told of every effect, in its transaction. */
   readonly onEffect: (effect: Effect, now: number) => void;
   readonly directory: Directory;

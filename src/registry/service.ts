@@ -9,6 +9,7 @@ import type { Statement } from "../../gen/omi/statement/v1/statement_pb.ts";
 import type { Clock } from "../core/clock.ts";
 import type { Random } from "../core/random.ts";
 import type { Directory } from "../directory/directory.ts";
+import { Alarm } from "../events/alarm.ts";
 import { startOutbox } from "../events/outbox.ts";
 import type { Publisher } from "../events/publisher.ts";
 import { WatchHub } from "../events/watch-hub.ts";
@@ -72,6 +73,9 @@ export interface RegistryOptions {
   failpoint?: (name: string) => void;
 }
 
+/** Silence proves nothing, so each stream of events has heads in it this often, in milliseconds. */
+const headsIntervalMs = 5000;
+
 const defaultAnswerCacheBytes = 128 * 1024 * 1024;
 
 /** A running registry, to be mounted on a server. */
@@ -118,6 +122,7 @@ export async function createRegistry(options: RegistryOptions): Promise<Registry
       watchMessages.changed(effect);
     },
     hub: new WatchHub((milliseconds, callback) => options.clock.setTimer(milliseconds, callback)),
+    headsAlarm: new Alarm(options.clock, headsIntervalMs),
     directory: options.directory,
     clock: options.clock,
     random: options.random,

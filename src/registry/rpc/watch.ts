@@ -1,5 +1,6 @@
 import { fromBinary } from "@bufbuild/protobuf";
 import { type WatchRequest, WatchRequestSchema } from "../../../gen/omi/event/v1/event_service_pb.ts";
+import type { Sleeper } from "../../events/alarm.ts";
 import type { Listener } from "../../events/watch-hub.ts";
 import type { MessageSource } from "../../rpc/ready-streams.ts";
 import { checkBounds } from "../../statement/bounds.ts";
@@ -7,9 +8,6 @@ import type { RegistryCore } from "../core.ts";
 import { requireApp } from "../rules/authority.ts";
 import type { EventBatch, WatchMessages } from "../watch-messages.ts";
 import { sequenceUpTo } from "./list-events.ts";
-
-/** Silence proves nothing, so heads are sent this often, in milliseconds. */
-const headsIntervalMs = 5000;
 
 /**
  * Streams events from a cursor on, and heads. Events are read from the log as fast as the caller takes them, so a slow
@@ -28,7 +26,7 @@ export function watch(
   return new Watch(core, messages, events, wake);
 }
 
-class Watch implements MessageSource, Listener {
+class Watch implements MessageSource, Listener, Sleeper {
   readonly #core: RegistryCore;
   readonly #messages: WatchMessages;
   readonly #events: Events;
@@ -38,7 +36,6 @@ class Watch implements MessageSource, Listener {
   /** How many of the batch were given out. */
   #given = 0;
   #headsDue = true;
-  #cancelTimer = () => {};
 
   constructor(core: RegistryCore, messages: WatchMessages, events: Events, wake: () => void) {
     this.#core = core;
@@ -62,17 +59,19 @@ class Watch implements MessageSource, Listener {
     this.#wake();
   }
 
+  ring(): void {
+    this.#headsDue = true;
+    this.#wake();
+  }
+
   close(): void {
-    this.#cancelTimer();
+    this.#core.headsAlarm.cancel(this);
     this.#stopListening();
   }
 
   #heads(): Uint8Array {
     this.#headsDue = false;
-    this.#cancelTimer = this.#core.clock.setTimer(headsIntervalMs, () => {
-      this.#headsDue = true;
-      this.#wake();
-    });
+    this.#core.headsAlarm.set(this);
     return this.#messages.heads(this.#events.appIds ?? []);
   }
 
