@@ -2,6 +2,7 @@ import { constants, type IncomingHttpHeaders, type ServerHttp2Stream } from "nod
 import type { FastPath, FastReply } from "./fast-path.ts";
 import { NO_BODY, type Received } from "./fast-path-body.ts";
 import type { UnaryRequest } from "./fast-path-request.ts";
+import { isGone } from "./fast-stream.ts";
 
 const GRPC_OK = { "grpc-status": "0" };
 
@@ -65,11 +66,6 @@ function write(stream: ServerHttp2Stream, grpc: boolean, { status, headers, body
   if (grpc) stream.on("wantTrailers", sendStatus);
   stream.respond(headers, { waitForTrailers: grpc, endStream: body === undefined });
   if (body !== undefined) stream.end(body);
-}
-
-// Writing to a caller who is gone throws. A reset stream is closed first, and its readers see an end like any other.
-function isGone(stream: ServerHttp2Stream): boolean {
-  return stream.closed || stream.destroyed;
 }
 
 function sendStatus(this: ServerHttp2Stream): void {

@@ -140,7 +140,7 @@ export function createFastPath(options: FastPathOptions): FastPath {
 
     stream({ method, path, compressible, timeoutMs, headers: given }, { bytes, rest, waitedSince }, http2) {
       const open = readyStreams?.get(method);
-      if (open === undefined || rest !== undefined || !isOneFrame(bytes)) return false;
+      if (open === undefined || stopping() || rest !== undefined || !isOneFrame(bytes)) return false;
       const now = clock.now();
       const start = waitedSince ?? now;
       const call = {

@@ -78,7 +78,8 @@ export class FastStream {
 
   /** Sends what there is, if the caller takes it. */
   wake(): void {
-    while (this.#source !== undefined && !this.#blocked) {
+    // A caller who is gone takes everything at once, of a source that may have no end; "close" follows.
+    while (this.#source !== undefined && !this.#blocked && !isGone(this.#http2)) {
       let next: ReturnType<MessageSource["next"]>;
       try {
         next = this.#source.next();
@@ -160,6 +161,11 @@ export class FastStream {
   #log(): Logger {
     return this.#host.logger.child({ requestId: this.#call.requestId });
   }
+}
+
+/** True if writing to the stream throws or leads nowhere. A reset stream is closed before it is destroyed. */
+export function isGone(stream: ServerHttp2Stream): boolean {
+  return stream.closed || stream.destroyed;
 }
 
 const gzip = promisify(zlib.gzip);

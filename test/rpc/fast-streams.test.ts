@@ -237,6 +237,18 @@ describe.each([true, false])("with the fast path: %s", (fast) => {
       .toMatchObject([{ method: REPEAT, outcome: "cut" }]);
   });
 
+  test.each([
+    ["with a reset", (stream: http2.ClientHttp2Stream) => stream.close(http2.constants.NGHTTP2_CANCEL)],
+    ["with the connection", (stream: http2.ClientHttp2Stream) => stream.session?.destroy()],
+  ])("a caller who leaves %s and much unread ends the stream", async (_, leave) => {
+    const { port, stories } = await startStories(fast);
+    const stream = openRaw(port, "endless");
+    await once(stream, "response");
+    leave(stream);
+    await expect.poll(() => stories.closed).toBe(1);
+    expect(stories.given * ENDLESS_BYTES).toBeLessThan(300_000);
+  });
+
   test("a caller who leaves while it is opened does no harm", async () => {
     const { port, url, stories } = await startStories(fast);
     const session = http2.connect(`http://127.0.0.1:${port}`);

@@ -33,8 +33,7 @@ class Watch implements MessageSource, Listener, Sleeper {
   readonly #wake: () => void;
   readonly #stopListening: () => void;
   #batch: readonly Uint8Array[] = [];
-  /** How many of the batch were given out. */
-  #given = 0;
+  #position = 0;
   #headsDue = true;
 
   constructor(core: RegistryCore, messages: WatchMessages, events: Events, wake: () => void) {
@@ -46,12 +45,12 @@ class Watch implements MessageSource, Listener, Sleeper {
   }
 
   next(): Uint8Array | "later" {
-    if (this.#given === this.#batch.length) {
-      if (this.#headsDue) return this.#heads();
-      this.#batch = this.#events.next();
-      this.#given = 0;
-    }
-    return this.#batch[this.#given++] ?? this.#nothing();
+    const event = this.#batch[this.#position++];
+    if (event !== undefined) return event;
+    if (this.#headsDue) return this.#heads();
+    this.#batch = this.#events.next();
+    this.#position = 0;
+    return this.#batch[this.#position++] ?? "later";
   }
 
   changed(appId: string | undefined): void {
@@ -73,11 +72,6 @@ class Watch implements MessageSource, Listener, Sleeper {
     this.#headsDue = false;
     this.#core.headsAlarm.set(this);
     return this.#messages.heads(this.#events.appIds ?? []);
-  }
-
-  #nothing(): "later" {
-    this.#given = 0;
-    return "later";
   }
 }
 
