@@ -79,8 +79,9 @@ export class WatchHub {
   /** Tells one listener at each step. A change that comes meanwhile is told of in another round. */
   *#tell(): Generator<void, void> {
     while (this.#changed.size > 0) {
-      for (const appId of this.#changed) {
-        this.#changed.delete(appId);
+      const changed = [...this.#changed];
+      this.#changed.clear();
+      for (const appId of changed) {
         for (const listener of this.#byApp.get(appId) ?? []) yield listener.changed(appId);
       }
       for (const listener of this.#all) yield listener.changed(undefined);

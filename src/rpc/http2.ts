@@ -50,7 +50,7 @@ export function createHttp2(dispatch: Dispatch, limits: Limits, clock: Clock): H
   server.on("stream", (stream, headers, flags, rawHeaders) => {
     const activity = stream.session && sessions.get(stream.session);
     if (activity !== undefined) activity.checksWithoutCall = 0;
-    const lasts = () => count(stream, activity);
+    const lasts = () => countUntilClosed(stream, activity);
     const slow = (received?: Received) => {
       lasts();
       const request = new http2.Http2ServerRequest(stream, headers, {}, rawHeaders);
@@ -70,7 +70,7 @@ export function createHttp2(dispatch: Dispatch, limits: Limits, clock: Clock): H
 }
 
 // Apart from the stream listener, so that a long stream doesn't hold on to what that one knows.
-function count(stream: http2.ServerHttp2Stream, activity: Activity | undefined): void {
+function countUntilClosed(stream: http2.ServerHttp2Stream, activity: Activity | undefined): void {
   if (activity === undefined) return;
   activity.calls++;
   stream.once("close", () => {

@@ -109,6 +109,22 @@ test("a change while listeners are told of another one is told too", async () =>
   expect(second.heard).toEqual(["b"]);
 });
 
+test("those who listen to all have their turn, however often apps change", async () => {
+  const { hub } = started();
+  const all = new Notes();
+  let turns = 0;
+  for (const [app, next] of [
+    ["a", "b"],
+    ["b", "a"],
+  ] as const) {
+    hub.listen([app], { changed: () => turns++ < 1000 && hub.changed(next) });
+  }
+  hub.listen(undefined, all);
+  hub.changed("a");
+  await nextTurn();
+  expect(all.heard.length).toBeGreaterThan(0);
+});
+
 test("whoever leaves before being told is not told", async () => {
   const { hub } = started();
   const one = new Notes();
