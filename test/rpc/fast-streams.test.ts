@@ -316,11 +316,11 @@ describe.each([true, false])("with the fast path: %s", (fast) => {
   });
 
   test("how it ended stands in the access log", async () => {
-    const { port, log } = await startStories(fast);
+    const { port, log } = await startStories(fast, { trustedProxies: ["127.0.0.1"] });
     for (const story of ["two", "refused later", "broken later"]) {
-      await send("2", port, grpc(story, { "x-request-id": "mine" }));
+      await send("2", port, grpc(story, { "x-request-id": "mine", "x-forwarded-for": "192.0.2.7" }));
     }
-    const common = { requestId: "mine", method: REPEAT, protocol: "grpc", http: "2.0", peer: "127.0.0.1", status: 200 };
+    const common = { requestId: "mine", method: REPEAT, protocol: "grpc", http: "2.0", peer: "192.0.2.7", status: 200 };
     await expect
       .poll(() => log.filter(({ msg }) => msg === "call"))
       .toMatchObject(["ok", "APP_UNKNOWN", "INTERNAL"].map((outcome) => ({ ...common, level: "info", outcome })));
