@@ -1,9 +1,11 @@
-import { mkdirSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { create, type JsonValue, toJson } from "@bufbuild/protobuf";
 import { DirectoryEntrySchema, Party } from "../../gen/omi/directory/v1/directory_pb.ts";
 import { KeyAlgorithm, KeyRole } from "../../gen/omi/key/v1/key_pb.ts";
+import { loadConfig } from "../core/config.ts";
 import type { Random } from "../core/random.ts";
+import { clientConfigSchema } from "../directory/client-config.ts";
 import type { SigningKey } from "../statement/crypto.ts";
 import type { ProcessConfigFile } from "./config.ts";
 import { loadOrMakeKey } from "./key.ts";
@@ -62,9 +64,14 @@ export interface MeshOptions {
 
 /**
  * Makes, in a folder, all that a development mesh needs: keys, configurations, and the client configuration of the CLI.
- * Keys and data that are there stay.
+ * Keys and data that are there stay, and so do the parties that somebody added to the client configuration: a vendor's own
+ * provider joins the mesh by an entry there, which every part gets.
+ *
+ * @throws ConfigError if the client configuration that is there has mistakes
  */
 export function prepareMesh(folder: string, options: MeshOptions): Mesh {
+  const clientFile = join(folder, "omi.json");
+  const added = addedParties(clientFile);
   const members = plan.map((member, index) => {
     const port = options.ports[index];
     if (port === undefined) throw new RangeError(`a mesh needs ${meshSize} ports`);
@@ -81,20 +88,33 @@ export function prepareMesh(folder: string, options: MeshOptions): Mesh {
   ];
   const client = {
     development: true,
-    directory: known.map(({ domain, party, key }) => directoryEntry(domain, party, key)),
-    hosts: Object.fromEntries(
-      known.flatMap(({ domain, port }) => [
-        [domain, `127.0.0.1:${port}`],
-        [`*.${domain}`, `127.0.0.1:${port}`],
-      ]),
-    ),
+    directory: [...known.map(({ domain, party, key }) => directoryEntry(domain, party, key)), ...added.directory],
+    hosts: {
+      ...added.hosts,
+      ...Object.fromEntries(
+        known.flatMap(({ domain, port }) => [
+          [domain, `127.0.0.1:${port}`],
+          [`*.${domain}`, `127.0.0.1:${port}`],
+        ]),
+      ),
+    },
   };
   for (const member of members) {
     writeJson(member.configFile, processConfig(member, client, options));
   }
-  const clientFile = join(folder, "omi.json");
   writeJson(clientFile, client);
   return { folder, members, clientFile };
+}
+
+/** What a client configuration says beyond the members of the mesh. */
+function addedParties(clientFile: string): { directory: JsonValue[]; hosts: Record<string, string> } {
+  if (!existsSync(clientFile)) return { directory: [], hosts: {} };
+  const { directory, hosts } = loadConfig(clientConfigSchema, { file: clientFile, env: {}, prefix: "OMI_" });
+  const isMember = (domain: string) => plan.some((member) => member.domain === domain);
+  return {
+    directory: directory.filter(({ domain }) => !isMember(domain)).map((entry) => toJson(DirectoryEntrySchema, entry)),
+    hosts: Object.fromEntries(Object.entries(hosts).filter(([host]) => !isMember(host.replace(/^\*\./, "")))),
+  };
 }
 
 function processConfig(
