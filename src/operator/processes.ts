@@ -96,6 +96,21 @@ function lastLines(file: string, count: number): string {
   return readFileSync(file, "utf8").trimEnd().split("\n").slice(-count).join("\n");
 }
 
+/** Those of some ports that cannot be listened on, as somebody else does. */
+export async function portsInUse(ports: readonly number[]): Promise<number[]> {
+  const free = await Promise.all(
+    ports.map(
+      (port) =>
+        new Promise<boolean>((resolve) => {
+          const server = createServer();
+          server.once("error", () => resolve(false));
+          server.listen(port, "127.0.0.1", () => server.close(() => resolve(true)));
+        }),
+    ),
+  );
+  return ports.filter((_, index) => free[index] === false);
+}
+
 /** Ports that nobody listens on right now. */
 export async function freePorts(count: number): Promise<number[]> {
   const servers = await Promise.all(
