@@ -91,19 +91,17 @@ describe.each(HTTP_VERSIONS)("the transport over HTTP/%s", (httpVersion) => {
   });
 
   test("does not apply the unary deadline to streams", async () => {
-    let release = never;
+    const released = Promise.withResolvers<void>();
     const { url } = await start({
       async *repeat({ value }) {
         yield { value };
-        await new Promise<void>((resolve) => {
-          release = resolve;
-        });
+        await released.promise;
         yield { value };
       },
     });
     const messages = collect(clientOf(url, { httpVersion, timeoutMs: 30 }).repeat({}));
     await new Promise((resolve) => setTimeout(resolve, 60));
-    release();
+    released.resolve();
     expect(await messages).toHaveLength(2);
   });
 

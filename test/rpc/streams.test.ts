@@ -52,14 +52,12 @@ describe.each(OVER_HTTP2)("streams with $protocol", (how) => {
   });
 
   test("live longer than the unary deadline", async () => {
-    let release = never;
+    const released = Promise.withResolvers<void>();
     const { url } = await start(
       {
         async *repeat({ value }, { timeoutMs }) {
           expect(timeoutMs()).toBeUndefined();
-          await new Promise<void>((resolve) => {
-            release = resolve;
-          });
+          await released.promise;
           yield { value };
         },
       },
@@ -67,7 +65,7 @@ describe.each(OVER_HTTP2)("streams with $protocol", (how) => {
     );
     const messages = collect(createClient(EchoService, transportOf(how, url)).repeat({ value: "x" }));
     await new Promise((resolve) => setTimeout(resolve, 60));
-    release();
+    released.resolve();
     expect(await messages).toHaveLength(1);
   });
 
