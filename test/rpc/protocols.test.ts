@@ -95,7 +95,8 @@ describe.each(PROTOCOLS)("$protocol over HTTP/$httpVersion", (how) => {
           return new Promise(() => {});
         },
       },
-      { limits: { maxDeadlineMs: 20 } },
+      // Long enough for the call to arrive, also on a machine that is busy.
+      { limits: { maxDeadlineMs: 300 } },
     );
     const error = await errorOf(createClient(EchoService, transportOf(how, url)).echo({}));
     expect(detailOf(error)?.reason).toBe(Reason.DEADLINE_EXCEEDED);

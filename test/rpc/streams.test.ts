@@ -61,10 +61,11 @@ describe.each(OVER_HTTP2)("streams with $protocol", (how) => {
           yield { value };
         },
       },
-      { limits: { maxDeadlineMs: 20 } },
+      // Long enough for the call to arrive, also on a machine that is busy.
+      { limits: { maxDeadlineMs: 300 } },
     );
     const messages = collect(createClient(EchoService, transportOf(how, url)).repeat({ value: "x" }));
-    await new Promise((resolve) => setTimeout(resolve, 60));
+    await new Promise((resolve) => setTimeout(resolve, 400));
     released.resolve();
     expect(await messages).toHaveLength(1);
   });
