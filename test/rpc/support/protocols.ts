@@ -1,11 +1,7 @@
 import { readFileSync } from "node:fs";
 import type { Transport } from "@connectrpc/connect";
-import {
-  createConnectTransport,
-  createGrpcTransport,
-  createGrpcWebTransport,
-  Http2SessionManager,
-} from "@connectrpc/connect-node";
+import { createConnectTransport, createGrpcTransport, createGrpcWebTransport } from "@connectrpc/connect-node";
+import { Http2Sessions } from "../../../src/rpc/http2-sessions.ts";
 import { cleanUp, tls } from "./start.ts";
 
 type HttpVersion = "1.1" | "2";
@@ -30,7 +26,10 @@ export const PROTOCOLS = (Object.keys(FACTORIES) as Protocol[])
   ])
   .filter(({ protocol, httpVersion }) => protocol !== "gRPC" || httpVersion === "2");
 
-/** Connect's own transport, so that a test sees the error that was on the wire. */
+/**
+ * Connect's own transport, so that a test sees the error that was on the wire; with our keeper of connections, as connect's
+ * waits for ever for a server whose connection is reset when it has taken leave.
+ */
 export function transportOf(
   { protocol, httpVersion }: { protocol: Protocol; httpVersion: HttpVersion },
   baseUrl: string,
@@ -40,7 +39,7 @@ export function transportOf(
   if (httpVersion === "1.1") {
     return FACTORIES[protocol]({ baseUrl, httpVersion, nodeOptions: { ca, agent: false }, ...options });
   }
-  const sessionManager = new Http2SessionManager(baseUrl, {}, { ca });
+  const sessionManager = new Http2Sessions(baseUrl, {}, { ca });
   cleanUp(() => sessionManager.abort());
   return FACTORIES[protocol]({ baseUrl, httpVersion, sessionManager, ...options });
 }
