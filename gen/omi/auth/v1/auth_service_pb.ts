@@ -71,7 +71,8 @@ export type SignUpRequest = Message<"omi.auth.v1.SignUpRequest"> & {
   appId: string;
 
   /**
-   * The user's name or e-mail address. Compared after Unicode NFKC and lower-casing.
+   * The user's name or e-mail address. Compared after Unicode NFKC and lower-casing; the bound on its length holds for what
+   * that gives, too. No spaces at its ends, no invisible characters (control, format, private, unassigned).
    *
    * @generated from field: string user_name = 2;
    */
@@ -344,7 +345,8 @@ export const AuthProviderService: GenService<{
 
 /**
  * What an Auth Provider offers to an app's users. Access tokens are JWTs (RFC 9068, EdDSA) for one service of the app; any
- * JWT library verifies them with the key set at `<auth_provider_url>/.well-known/jwks.json`.
+ * JWT library verifies them with the key set at `<auth_provider_url>/.well-known/jwks.json`, or finds that by OpenID discovery:
+ * `auth_provider_url` is the issuer, and `<auth_provider_url>/.well-known/openid-configuration` its metadata.
  *
  * @generated from service omi.auth.v1.UserService
  */

@@ -67,14 +67,16 @@ export const Reason = {
   UNSPECIFIED: 0,
 
   /**
-   * [INVALID_ARGUMENT] The bytes are not a valid encoding of the message, or a string is not UTF-8. Metadata: field.
+   * [INVALID_ARGUMENT] The bytes are not a valid encoding of the message, or a string is not UTF-8. No field is
+   * named if it is the request itself. Metadata: field.
    *
    * @generated from enum value: REASON_MALFORMED = 1;
    */
   MALFORMED: 1,
 
   /**
-   * [RESOURCE_EXHAUSTED] A message, header or list is larger than its bound. Metadata: field, limit.
+   * [RESOURCE_EXHAUSTED] A message, header or list is larger than its bound. No field is named if it is the
+   * request itself or its headers. Metadata: field, limit.
    *
    * @generated from enum value: REASON_TOO_LARGE = 2;
    */
@@ -163,7 +165,8 @@ export const Reason = {
   SIGNATURE_INVALID: 24,
 
   /**
-   * [UNAUTHENTICATED] `header.signer` names no key that may sign here, now or in the past. Metadata: field.
+   * [UNAUTHENTICATED] `header.signer` names no key that may sign here, now or in the past. A provider knows the keys of the
+   * app and its own: to it, another developer's Master key is as unknown as any. Metadata: field.
    *
    * @generated from enum value: REASON_SIGNER_UNKNOWN = 25;
    */
@@ -279,7 +282,7 @@ export const Reason = {
   SERVICE_UNKNOWN: 80,
 
   /**
-   * [ALREADY_EXISTS] The service ID is in use in this app by another key.
+   * [ALREADY_EXISTS] The service ID is in use in this app, by an active service or by a suspended one of another provider.
    *
    * @generated from enum value: REASON_SERVICE_ID_TAKEN = 81;
    */

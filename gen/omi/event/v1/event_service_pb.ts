@@ -22,7 +22,8 @@ export const file_omi_event_v1_event_service: GenFile = /*@__PURE__*/
  */
 export type WatchRequest = Message<"omi.event.v1.WatchRequest"> & {
   /**
-   * The apps to watch, each with the sequence of the last event the caller has. At most 1,000. Empty: all apps, from
+   * The apps to watch, each with the sequence of the last event the caller has. At most 1,000; of several cursors of one
+   * app the last one counts. Empty: all apps, from
    * `after_log_index` on.
    *
    * @generated from field: repeated omi.event.v1.AppCursor apps = 1;

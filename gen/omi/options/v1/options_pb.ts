@@ -331,7 +331,8 @@ export const Format = {
   PUBLIC_KEY: 6,
 
   /**
-   * A key ID: the RFC 7638 thumbprint (SHA-256) of the key's JWK, base64url, 43 characters.
+   * A key ID: the RFC 7638 thumbprint (SHA-256) of the key's JWK (RFC 8037) `{"crv":"Ed25519","kty":"OKP","x":"…"}`,
+   * base64url without padding, 43 characters.
    *
    * @generated from enum value: FORMAT_KEY_ID = 7;
    */
