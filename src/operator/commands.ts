@@ -1,26 +1,35 @@
+import { mkdirSync } from "node:fs";
+import { join } from "node:path";
 import { UsageError } from "../cli/exit-code.ts";
 import { systemRandom } from "../core/random.ts";
 import { registryMigrations } from "../registry/migrations.ts";
 import { type RebuildReport, rebuild } from "../registry/rebuild.ts";
 import { openDatabase } from "../store/database.ts";
+import { mustHoldAlone } from "./hold.ts";
 import { type Mesh, meshSize, prepareMesh } from "./mesh.ts";
 import { portsInUse, type RunningMesh, startMesh } from "./processes.ts";
 
-/** Recreates a registry's tables from its log; the registry must not be running. */
+/**
+ * Recreates a registry's tables from its log.
+ *
+ * @throws UsageError if the registry runs
+ */
 export function rebuildRegistry(databaseFile: string, onProgress: (entries: number) => void): RebuildReport {
+  const release = mustHoldAlone(databaseFile);
   const db = openDatabase(databaseFile, registryMigrations);
   try {
     return rebuild(db, onProgress);
   } finally {
     db.close();
+    release();
   }
 }
 
 /**
  * Prepares and starts a mesh that keeps its data in `folder`, on ports from `firstPort` on.
  *
- * @throws UsageError before anything is written if a port is in use: a mesh that runs already would answer in place of this
- *   one, and its configurations would be overwritten
+ * @throws UsageError before anything is written if a port is in use, as a mesh that runs already would answer in place of
+ *   this one, or if one runs on the same data
  */
 export async function startPersistentMesh(folder: string, firstPort: number): Promise<RunningMesh> {
   const ports = Array.from({ length: meshSize }, (_, index) => firstPort + index);
@@ -30,6 +39,8 @@ export async function startPersistentMesh(folder: string, firstPort: number): Pr
       `in use on 127.0.0.1: port ${taken.join(", ")}; stop what listens there (another mesh?), or choose others with --port`,
     );
   }
+  mkdirSync(folder, { recursive: true, mode: 0o700 });
+  mustHoldAlone(join(folder, "mesh"));
   const mesh: Mesh = prepareMesh(folder, { ports, random: systemRandom });
   return startMesh(mesh);
 }

@@ -55,6 +55,18 @@ export function partName(config: ProcessConfig): string {
   return config.billing !== undefined ? "billing" : "cms-article";
 }
 
+/** The database files of the part that a configuration is for, as they are written there. */
+export function databaseFilesOf({ registry, authProvider, billing, cmsArticle }: ProcessConfig): string[] {
+  const files = [
+    registry?.databaseFile,
+    authProvider?.databaseFile,
+    billing?.databaseFile,
+    cmsArticle?.agentDatabaseFile,
+    cmsArticle?.articleDatabaseFile,
+  ];
+  return files.filter((file) => file !== undefined);
+}
+
 /** Opens the part that the configuration is for. */
 export async function createPart(config: ProcessConfig, deps: PartDeps): Promise<Part> {
   if (config.registry !== undefined) return createRegistryPart(config, config.registry, deps);

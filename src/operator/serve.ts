@@ -7,7 +7,8 @@ import { createPinFile } from "../directory/pin-file.ts";
 import { Readiness } from "../rpc/readiness.ts";
 import { createServer } from "../rpc/server.ts";
 import { processConfigSchema } from "./config.ts";
-import { createPart, partName } from "./parts.ts";
+import { mustHoldAlone } from "./hold.ts";
+import { createPart, databaseFilesOf, partName } from "./parts.ts";
 
 /** Which signals stop a process. */
 const stopSignals = ["SIGINT", "SIGTERM"] as const;
@@ -16,7 +17,8 @@ const stopSignals = ["SIGINT", "SIGTERM"] as const;
  * Runs the part that a configuration is for until the process is told to stop (SIGINT, SIGTERM): calls under way are
  * finished, then the files are closed. SIGHUP makes it read its TLS files again.
  *
- * @throws ConfigError with all mistakes at once, or what the part can't start with
+ * @throws ConfigError with all mistakes at once, UsageError if another process has the part's files, or what the part can't
+ *   start with
  */
 export async function serve(file: string | undefined, env: NodeJS.ProcessEnv): Promise<void> {
   const config = loadConfig(processConfigSchema, { file, env, prefix: "OMI_SERVE_" });
@@ -26,6 +28,7 @@ export async function serve(file: string | undefined, env: NodeJS.ProcessEnv): P
     random: systemRandom,
     ...(config.pinFile === undefined ? {} : { pinStore: createPinFile(besideConfig(file, config.pinFile)) }),
   });
+  for (const databaseFile of databaseFilesOf(config)) mustHoldAlone(besideConfig(file, databaseFile));
   const part = await createPart(config, { connections, logger, file });
   const { tls, stopGraceSeconds, ...listen } = config.server;
   const readiness = new Readiness();

@@ -1,0 +1,26 @@
+import { closeSync, openSync } from "node:fs";
+import BetterSqlite3 from "better-sqlite3";
+
+/**
+ * Holds a database file for this process alone. A part has state in memory that follows from the file, such as answers that
+ * are ready; a second process on the same file would not see it change.
+ *
+ * SQLite's lock on an empty file beside it, `<path>.lock`, says who holds it: the system frees it when the process ends,
+ * however that happens, so there is nothing to clean up after a crash.
+ *
+ * @returns lets go of the file; undefined if another process holds it
+ */
+export function holdAlone(path: string): (() => void) | undefined {
+  const lockFile = `${path}.lock`;
+  closeSync(openSync(lockFile, "a", 0o600));
+  const lock = new BetterSqlite3(lockFile, { timeout: 0 });
+  try {
+    lock.pragma("journal_mode = MEMORY"); // no further file
+    lock.exec("BEGIN EXCLUSIVE");
+  } catch (error) {
+    lock.close();
+    if ((error as { code?: unknown }).code === "SQLITE_BUSY") return;
+    throw error;
+  }
+  return () => lock.close();
+}
