@@ -1,6 +1,9 @@
 import { closeSync, openSync } from "node:fs";
 import BetterSqlite3 from "better-sqlite3";
 
+// The collector would close a lock that nobody refers to, and so let go of the file.
+const held = new Set<BetterSqlite3.Database>();
+
 /**
  * Holds a database file for this process alone. A part has state in memory that follows from the file, such as answers that
  * are ready; a second process on the same file would not see it change.
@@ -22,5 +25,9 @@ export function holdAlone(path: string): (() => void) | undefined {
     if ((error as { code?: unknown }).code === "SQLITE_BUSY") return;
     throw error;
   }
-  return () => lock.close();
+  held.add(lock);
+  return () => {
+    held.delete(lock);
+    lock.close();
+  };
 }
