@@ -33,6 +33,7 @@ const serverSchema = z.strictObject({
       maxHeaderBytes: z.number().int().min(1024).optional(),
       maxConnections: z.number().int().min(1).optional(),
       maxStreamsPerConnection: z.number().int().min(1).optional(),
+      maxStreams: z.number().int().min(1).optional(),
       maxDeadlineMs: z.number().int().min(1).optional(),
       firstBytesTimeoutMs: z.number().int().min(1).optional(),
       idleTimeoutMs: z.number().int().min(1).optional(),

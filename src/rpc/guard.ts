@@ -1,7 +1,8 @@
 import { Code, ConnectError, type Interceptor, type StreamRequest, type StreamResponse } from "@connectrpc/connect";
-import type { Refusal } from "../core/refusal.ts";
+import { Reason, Refusal } from "../core/refusal.ts";
 import { orAborted } from "./abort.ts";
 import { callOf } from "./context.ts";
+import type { Limits } from "./limits.ts";
 import { outcomeOfHandler, refusalOfReading } from "./outcome.ts";
 
 /** Open streams, so that the server's stop can end them. */
@@ -9,9 +10,10 @@ export type Streams = Set<{ abort(reason: Refusal): void }>;
 
 /**
  * The server's only interceptor. It holds unary calls to their deadline (connect itself merely aborts the signal and
- * would wait for ever), ends streams when their signal aborts, and turns what handlers throw into what callers see.
+ * would wait for ever), bounds the number of streams, ends streams when their signal aborts, and turns what handlers throw
+ * into what callers see.
  */
-export function guard(streams: Streams, maxMessageBytes: number): Interceptor {
+export function guard(streams: Streams, { maxStreams, maxMessageBytes }: Limits): Interceptor {
   return (next) => async (request) => {
     const call = callOf(request.contextValues);
     call.entered = true;
@@ -21,6 +23,14 @@ export function guard(streams: Streams, maxMessageBytes: number): Interceptor {
       } catch (error) {
         throw outcomeOfHandler(error, call, request.signal);
       }
+    }
+    if (streams.size >= maxStreams) {
+      const nextStep = "try again later, or ask for what is new from time to time";
+      throw outcomeOfHandler(
+        new Refusal(Reason.OVERLOADED, "too many open streams", { nextStep }),
+        call,
+        request.signal,
+      );
     }
     const { signal } = track(request, streams);
     const fail = (error: unknown) => outcomeOfHandler(error, call, signal);

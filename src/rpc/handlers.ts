@@ -43,7 +43,7 @@ type HandlersOptions = {
 
 /** Builds the handlers of `routes`, and of health and reflection beside them. */
 export function createHandlers({ routes, limits, readiness, streams }: HandlersOptions): Handlers {
-  const guards = [guard(streams, limits.maxMessageBytes)];
+  const guards = [guard(streams, limits)];
   const router = createConnectRouter({
     interceptors: guards,
     requestGate: (context) => enter(context, limits.maxMessageBytes),

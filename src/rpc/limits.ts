@@ -8,6 +8,8 @@ export type Limits = {
   readonly maxConnections: number;
   /** Concurrent calls on one HTTP/2 connection. */
   readonly maxStreamsPerConnection: number;
+  /** Open calls of streaming RPCs on the whole server, each of which costs memory for as long as the caller likes. */
+  readonly maxStreams: number;
   /** Time for a unary call, in milliseconds, also where the caller asks for more or for none. Also the time for sending
    * the single request message of a server-streaming call. */
   readonly maxDeadlineMs: number;
@@ -23,6 +25,7 @@ export const defaultLimits: Limits = {
   maxHeaderBytes: 16 * 1024,
   maxConnections: 4096,
   maxStreamsPerConnection: 256,
+  maxStreams: 20_000,
   maxDeadlineMs: 30_000,
   firstBytesTimeoutMs: 10_000,
   idleTimeoutMs: 120_000,

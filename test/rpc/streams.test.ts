@@ -112,6 +112,31 @@ describe.each(OVER_HTTP2)("streams with $protocol", (how) => {
     expect(detailOf(error)?.reason).toBe(Reason.TOO_LARGE);
   });
 
+  test("are refused beyond the limit, until one has ended", async () => {
+    const ended = Promise.withResolvers<void>();
+    const { url } = await start(
+      {
+        async *repeat({ value }, { signal }) {
+          signal.addEventListener("abort", () => setImmediate(ended.resolve));
+          yield { value };
+          if (value === "stay") await new Promise(never);
+        },
+      },
+      { limits: { maxStreams: 1 } },
+    );
+    const client = createClient(EchoService, transportOf(how, url));
+    const caller = new AbortController();
+    const staying = client.repeat({ value: "stay" }, { signal: caller.signal })[Symbol.asyncIterator]();
+    await staying.next();
+
+    expect(detailOf(await errorOf(collect(client.repeat({}))))?.reason).toBe(Reason.OVERLOADED);
+
+    caller.abort();
+    await staying.next().catch(never);
+    await ended.promise;
+    expect(await collect(client.repeat({}))).toHaveLength(1);
+  });
+
   test("abort the handler's signal when the caller leaves", async () => {
     let left = never;
     const gone = new Promise<void>((resolve) => {
