@@ -48,7 +48,7 @@ export function createHttp1(dispatch: Dispatch, limits: Limits): Http1 {
       else answerFastHttp1(dispatch.fast, request, response, slow);
     },
   );
-  server.on("clientError", answerParserError);
+  server.on("clientError", (error, socket) => answerParserError(error, socket, limits));
   // Only a listening server watches over its headers and request timeouts; this one is told that it is.
   server.emit("listening");
 
@@ -70,9 +70,9 @@ export function createHttp1(dispatch: Dispatch, limits: Limits): Http1 {
 }
 
 // The parser refused the request before it was one: the answer is written by hand, in the form of a Connect error.
-function answerParserError(error: NodeJS.ErrnoException, socket: Duplex): void {
+function answerParserError(error: NodeJS.ErrnoException, socket: Duplex, limits: Limits): void {
   if (!socket.writable || error.code === "ECONNRESET") return void socket.destroy();
-  const [statusLine, refusal] = parserError(error.code);
+  const [statusLine, refusal] = parserError(error.code, limits);
   const { headers, body } = httpRefusal(refusal);
   const head = [
     `HTTP/1.1 ${statusLine}`,
@@ -83,10 +83,13 @@ function answerParserError(error: NodeJS.ErrnoException, socket: Duplex): void {
   socket.end(`${head.join("\r\n")}\r\n\r\n${Buffer.from(body as Uint8Array)}`);
 }
 
-function parserError(code: string | undefined): [string, Refusal] {
+function parserError(code: string | undefined, { maxHeaderBytes }: Limits): [string, Refusal] {
   switch (code) {
     case "HPE_HEADER_OVERFLOW":
-      return ["431 Request Header Fields Too Large", new Refusal(Reason.TOO_LARGE, "headers too large")];
+      return [
+        "431 Request Header Fields Too Large",
+        new Refusal(Reason.TOO_LARGE, "headers too large", { metadata: { limit: `${maxHeaderBytes}` } }),
+      ];
     case "ERR_HTTP_REQUEST_TIMEOUT":
       return ["408 Request Timeout", new Refusal(Reason.DEADLINE_EXCEEDED, "the request took too long")];
     default:

@@ -155,7 +155,9 @@ describe("a request that cannot be read is refused with a Reason", () => {
     const { url } = await start({}, { limits: { maxHeaderBytes: 2000 } });
     const response = await post(url, '"a"', { "x-long": "x".repeat(3000) });
     expect(response.status).toBe(431);
-    expect(reasonIn(await response.text())).toBe("REASON_TOO_LARGE");
+    const text = await response.text();
+    expect(reasonIn(text)).toBe("REASON_TOO_LARGE");
+    expect(JSON.parse(text).details[0].debug.metadata).toEqual({ limit: "2000" });
   });
 
   test("headers that are too large, over HTTP/2", async () => {
