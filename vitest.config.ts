@@ -5,7 +5,7 @@ export default defineConfig({
     include: ["test/**/*.test.ts"],
     exclude: ["test/{nats,fault,interop,proxy,package}/**"],
     testTimeout: 60_000,
-    // One test over real sockets has hung once on an overloaded machine, for a reason that is not known yet.
+    // Some tests over real sockets set timers against each other, and may lose on an overloaded machine.
     retry: process.env.CI === undefined ? 0 : 1,
   },
 });
