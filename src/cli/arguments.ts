@@ -2,9 +2,10 @@ import { type Command, InvalidArgumentError } from "commander";
 import { fromBase64Url } from "../core/bytes.ts";
 import { PUBLIC_KEY_LENGTH } from "../statement/ed25519-form.ts";
 
-/** Adds an example to a command's help. */
+/** Adds an example to a command's help, as it is typed where `omi` is not installed for the whole machine. */
 export function example(command: Command, ...lines: readonly string[]): Command {
-  return command.addHelpText("after", `\nExample:\n${lines.map((line) => `  $ ${line}\n`).join("")}`);
+  const typed = lines.map((line) => `  ${line.startsWith(" ") ? line : `$ ${line.replace(/\bomi /, "npx omi ")}`}\n`);
+  return command.addHelpText("after", `\nExample:\n${typed.join("")}`);
 }
 
 /** Parses a number that is whole and not negative. */

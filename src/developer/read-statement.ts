@@ -23,7 +23,10 @@ export function readStatement(input: Uint8Array | string): Statement {
   const text = typeof input === "string" ? input.trim() : textOf(input);
   const statement = text === undefined ? fromBytes(input as Uint8Array) : fromText(text);
   if (statement === undefined || statement.type === "") {
-    throw new Refusal(Reason.MALFORMED, "the input is not a Statement", { metadata: { field: "statement" } });
+    throw new Refusal(Reason.MALFORMED, "the input is neither a file that exists nor a Statement", {
+      metadata: { field: "statement" },
+      nextStep: "Check the file's name, or give the Statement itself: hex, base64 or JSON.",
+    });
   }
   return statement;
 }

@@ -104,6 +104,6 @@ test("every command has an example in its help", () => {
   for (const command of all.filter((leaf) => leaf.name() !== "serve")) {
     texts.length = 0;
     command.outputHelp();
-    expect(texts.join("")).toMatch(/Example:\n {2}\$ .*omi /);
+    expect(texts.join("")).toMatch(/Example:\n {2}\$ .*npx omi /);
   }
 });
