@@ -91,6 +91,23 @@ export async function* watchSessions(
   }
 }
 
+/**
+ * Verifies an event that did not come by the stream, where anybody may say anything: a key that is not known is not looked for,
+ * so that forgeries cost nothing but themselves.
+ *
+ * @throws Refusal ANSWER_INVALID; what the view of the app throws
+ */
+export async function verifyCarried(
+  statement: Statement,
+  source: EventSource,
+  options: SessionStreamOptions,
+): Promise<SessionRevoked> {
+  const expected = expectation("event", source, { ...options, known: true });
+  const { message } = await verifyAnswer(SessionRevokedSchema, statement, expected);
+  requireFrom(source, message, "event");
+  return message;
+}
+
 async function readEvent(
   statement: Statement,
   source: EventSource,
@@ -111,7 +128,11 @@ async function readHeads(
   return message;
 }
 
-function expectation(field: string, { appId, origin }: EventSource, { views, clock }: SessionStreamOptions) {
+function expectation(
+  field: string,
+  { appId, origin }: EventSource,
+  { views, clock, known: onlyKnown = false }: Pick<SessionStreamOptions, "views" | "clock"> & { known?: boolean },
+) {
   const now = unixSeconds(clock);
   const keyOf = (keyId: string, { status, provider, keys }: Service) => {
     if (status !== ServiceStatus.ACTIVE || provider !== origin) return undefined;
@@ -123,6 +144,7 @@ function expectation(field: string, { appId, origin }: EventSource, { views, clo
     now,
     async signerKey(keyId: string) {
       const known = keyOf(keyId, await views.service(appId, AUTH_SERVICE_ID));
+      if (onlyKnown) return known;
       // A key that was announced or rotated a moment ago.
       return known ?? keyOf(keyId, await views.refreshService(appId, AUTH_SERVICE_ID));
     },

@@ -20,6 +20,8 @@ import type { Registries } from "../directory/registries.ts";
 import type { Views } from "../directory/views.ts";
 import { wellKnownRoute } from "../directory/well-known.ts";
 import type { EventCarrier } from "../events/carrier.ts";
+import { type Outbox, startOutbox } from "../events/outbox.ts";
+import type { Publisher } from "../events/publisher.ts";
 import { subscriberRoutes } from "../events/subscriber/get-subscription.ts";
 import { createSubscriber } from "../events/subscriber/subscriber.ts";
 import { createWatchCarrier } from "../events/watch-carrier.ts";
@@ -53,6 +55,7 @@ import { signOut } from "./rpc/sign-out.ts";
 import { signUp } from "./rpc/sign-up.ts";
 import { watchSessions } from "./rpc/watch-sessions.ts";
 import { SessionEvents } from "./session-events.ts";
+import { sessionOutboxSource } from "./session-outbox.ts";
 import { Sessions } from "./sessions.ts";
 import { Throttle, type ThrottleLimit, type ThrottleScope } from "./throttle.ts";
 import { TokenIssuer } from "./token-issuer.ts";
@@ -74,6 +77,8 @@ export type AuthProviderOptions = {
   readonly views: Views;
   /** How the events of the tenants' apps get here. By `EventService.Watch` if left out. */
   readonly carrier?: EventCarrier;
+  /** Where the ends of sessions are sent beside `SessionService.WatchSessions`; nowhere if left out. */
+  readonly sessionPublisher?: Publisher;
   /** How old the latest signed head of an app may be while tokens are issued for it, in seconds; 10 if left out. */
   readonly maxHeadAgeSeconds?: number;
   readonly clock: Clock;
@@ -110,6 +115,8 @@ export type AuthProvider = {
   readonly readyStreams: ReadyStreams;
   /** Listens to the events of its tenants' apps; finishes what a crash left unfinished. What still can't be is logged. */
   start(): Promise<void>;
+  /** The index up to which all ends of sessions are published; undefined without a publisher, and before the start. */
+  publishedIndex(): number | undefined;
   /** Commits what waits and closes the file. */
   stop(): Promise<void>;
 };
@@ -196,6 +203,7 @@ export function createAuthProvider(options: AuthProviderOptions): AuthProvider {
     keys: [...(options.publishedKeys ?? [ownKey])],
   });
   const openSessions = watchSessions(core);
+  let outbox: Outbox | undefined;
   return {
     routes(router) {
       registerRoutes(core, router, openSessions);
@@ -207,12 +215,26 @@ export function createAuthProvider(options: AuthProviderOptions): AuthProvider {
       await core.passwords.prepare();
       for (const { appId } of tenancy.tenants.inState("ACTIVE")) subscriber.add(appId);
       await subscriber.start();
+      outbox ??=
+        options.sessionPublisher &&
+        startOutbox({
+          db,
+          writes,
+          source: sessionOutboxSource(core),
+          publisher: options.sessionPublisher,
+          changes: core.sessionHub.subscribe(undefined),
+          clock,
+          logger,
+        });
       await tenancy.resume();
     },
+    publishedIndex: () => outbox?.publishedIndex,
     async stop() {
       await subscriber.stop();
+      const unpublished = outbox?.stop();
       writes.close();
       db.close();
+      await unpublished;
     },
   };
 }

@@ -1,9 +1,10 @@
+import { outboxMigration } from "../events/outbox.ts";
 import { subscriberMigration } from "../events/subscriber/subscriber.ts";
 import type { Migration } from "../store/database.ts";
 import { noncesMigration } from "../store/nonces.ts";
 import { tenancyMigration } from "../tenancy/migration.ts";
 import { standingsMigration } from "../tenancy/standings.ts";
-import { sessionEventsMigration } from "./session-events.ts";
+import { sessionEventsMigration, sessionOrderMigration } from "./session-events.ts";
 import { throttleMigration } from "./throttle.ts";
 
 /**
@@ -63,4 +64,5 @@ export const authMigrations: readonly Migration[] = [
   noncesMigration + tenancyMigration + throttleMigration + authMigration,
   subscriberMigration + standingsMigration,
   sessionEventsMigration,
+  sessionOrderMigration + outboxMigration,
 ];

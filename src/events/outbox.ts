@@ -1,13 +1,12 @@
 import type { Logger } from "pino";
 import { type Clock, unixSeconds } from "../core/clock.ts";
-import type { Log, StoredEvent } from "../log/log.ts";
 import type { Database } from "../store/database.ts";
 import type { WriteQueue } from "../store/write-queue.ts";
 import { keepConnected } from "./keep-connected.ts";
-import type { Publisher, PublisherSession } from "./publisher.ts";
+import type { OutboxEvent, Publisher, PublisherSession } from "./publisher.ts";
 import type { Subscription } from "./watch-hub.ts";
 
-/** The table of the outbox's cursors; a step of the registry's migrations. */
+/** The table of the outbox's cursors; a step of the migrations of a part that publishes. */
 export const outboxMigration = `
   CREATE TABLE outbox (
     publisher     TEXT PRIMARY KEY,
@@ -23,24 +22,32 @@ const WINDOW = 256;
 /** The cursor is on disk at most this much later, in milliseconds. */
 const SAVE_AFTER_MS = 1000;
 
-/** The log is looked at this often even if nobody says that it grew, in milliseconds. */
+/** The source is looked at this often even if nobody says that it grew, in milliseconds. */
 const LOOK_EVERY_MS = 60_000;
+
+/** What an outbox sends: events that were committed, in the order of their commits. */
+export interface OutboxSource {
+  /** Up to `limit` events behind an index. What says nothing any more may be left out. */
+  eventsAfter(index: number, limit: number): OutboxEvent[];
+  /** The index of the last entry that was made before a time, in Unix seconds; 0 if there is none. */
+  lastBefore(time: number): number;
+}
 
 /** What an outbox is made of. */
 export interface OutboxOptions {
   db: Database;
   writes: WriteQueue;
-  log: Log;
+  source: OutboxSource;
   publisher: Publisher;
-  /** Wakes the outbox when the log has a new event of any app. */
+  /** Wakes the outbox when the source has a new event of any app. */
   changes: Subscription;
   clock: Clock;
   logger: Logger;
 }
 
-/** Sends what the log gains. */
+/** Sends what its source gains. */
 export interface Outbox {
-  /** All events up to this log index are published. */
+  /** All events up to this index are published. */
   readonly publishedIndex: number;
   /**
    * Ends, and saves how far it came. Nothing of the database is touched once this has returned; it resolves when the
@@ -50,20 +57,20 @@ export interface Outbox {
 }
 
 /**
- * How far events are published. `mark` is the event at the greatest position among all up to `logIndex`: a carrier that
+ * How far events are published. `mark` is the event at the greatest position among all up to `index`: a carrier that
  * still holds it has lost nothing of what came before.
  */
 interface Cursor {
-  logIndex: number;
-  mark: { logIndex: number; position: number };
+  index: number;
+  mark: { index: number; position: number };
 }
 
 /**
- * Publishes the events of the log, now and as they are committed, until it is stopped. The log's tail behind a durable cursor
- * is all there is: a crash at any moment loses no event, and at worst sends again what was confirmed within the last second.
+ * Publishes the events of a source, now and as they are committed, until it is stopped. Its tail behind a durable cursor is
+ * all there is: a crash at any moment loses no event, and at worst sends again what was confirmed within the last second.
  *
  * Events of one app are sent one after the other, those of different apps side by side. Nothing here delays or fails a write:
- * while the carrier is away, the log simply grows.
+ * while the carrier is away, the tail simply grows.
  */
 export function startOutbox(options: OutboxOptions): Outbox {
   const outbox = new RunningOutbox(options);
@@ -86,7 +93,7 @@ class RunningOutbox implements Outbox {
   }
 
   get publishedIndex(): number {
-    return this.#cursor.logIndex;
+    return this.#cursor.index;
   }
 
   start(): void {
@@ -110,7 +117,7 @@ class RunningOutbox implements Outbox {
   }
 
   async #session(established: () => void): Promise<void> {
-    const { publisher, changes, log } = this.#options;
+    const { publisher, changes, source } = this.#options;
     const session = await publisher.connect(this.#end.signal);
     const over = new AbortController();
     const onEnd = () => over.abort();
@@ -120,7 +127,7 @@ class RunningOutbox implements Outbox {
       await this.#checkMark(session);
       if (this.#end.signal.aborted) return;
       established();
-      const drain = new Drain(log, session, this.#cursor.logIndex, (event, position) =>
+      const drain = new Drain(source, session, this.#cursor.index, (event, position) =>
         this.#confirmed(event, position),
       );
       void drain.failed.catch(onEnd);
@@ -138,24 +145,29 @@ class RunningOutbox implements Outbox {
 
   /** A carrier that lost what it had confirmed (wiped, restored from a backup) gets again what it would still keep. */
   async #checkMark(session: PublisherSession): Promise<void> {
-    const { mark, logIndex } = this.#cursor;
-    if (mark.logIndex === 0) return;
-    const [event] = this.#options.log.eventsOfAll(mark.logIndex - 1, 1);
-    if (event !== undefined && event.index === mark.logIndex && (await session.holds(mark.position, event))) return;
+    const { mark, index } = this.#cursor;
+    if (mark.index === 0) return;
+    const { source, logger } = this.#options;
+    const [event] = source.eventsAfter(mark.index - 1, 1);
+    const isKnown = event?.index === mark.index;
+    if (isKnown && (await session.holds(mark.position, event))) return;
     if (this.#end.signal.aborted) return;
-    this.#cursor = cursorAt(Math.min(logIndex, this.#beforeRetention()));
-    this.#options.logger.warn(
-      { publishedIndex: logIndex, restartIndex: this.#cursor.logIndex },
-      "the carrier lost events; they are published again",
-    );
+    this.#cursor = cursorAt(Math.min(index, this.#beforeRetention()));
+    const places = { publishedIndex: index, restartIndex: this.#cursor.index };
+    if (isKnown) logger.warn(places, "the carrier lost events; they are published again");
+    else
+      logger.info(
+        places,
+        "whether the carrier lost events can't be told any more; those that count are published again",
+      );
     this.#saveSoon();
   }
 
-  #confirmed(event: StoredEvent, position: number): void {
+  #confirmed(event: OutboxEvent, position: number): void {
     if (this.#end.signal.aborted) return;
     const { mark } = this.#cursor;
     const isLater = position > mark.position;
-    this.#cursor = { logIndex: event.index, mark: isLater ? { logIndex: event.index, position } : mark };
+    this.#cursor = { index: event.index, mark: isLater ? { index: event.index, position } : mark };
     this.#saveSoon();
   }
 
@@ -185,25 +197,15 @@ class RunningOutbox implements Outbox {
     }
   }
 
-  /** The index of the last log entry that is too old for the carrier to keep; 0 if there is none. */
+  /** The index of the last entry that is too old for the carrier to keep; 0 if there is none. */
   #beforeRetention(): number {
-    const { log, publisher, clock } = this.#options;
-    const oldest = unixSeconds(clock) - publisher.retentionSeconds;
-    let low = 0;
-    let high = log.head().index;
-    // Time never goes back along the log.
-    while (low < high) {
-      const middle = Math.ceil((low + high) / 2);
-      const [entry] = log.read(middle, 1);
-      if (entry !== undefined && entry.time < oldest) low = middle;
-      else high = middle - 1;
-    }
-    return low;
+    const { source, publisher, clock } = this.#options;
+    return source.lastBefore(unixSeconds(clock) - publisher.retentionSeconds);
   }
 }
 
-function cursorAt(logIndex: number): Cursor {
-  return { logIndex, mark: { logIndex: 0, position: 0 } };
+function cursorAt(index: number): Cursor {
+  return { index, mark: { index: 0, position: 0 } };
 }
 
 /** Where the cursor of one publisher is kept. */
@@ -214,8 +216,8 @@ class CursorStore {
 
   constructor(db: Database, publisher: string) {
     this.#publisher = publisher;
-    this.#load = db.prepare<[string], { logIndex: number; markIndex: number; markPosition: number }>(
-      `SELECT log_index AS logIndex, mark_index AS markIndex, mark_position AS markPosition
+    this.#load = db.prepare<[string], { index: number; markIndex: number; markPosition: number }>(
+      `SELECT log_index AS "index", mark_index AS markIndex, mark_position AS markPosition
        FROM outbox WHERE publisher = ?`,
     );
     this.#save = db.prepare(
@@ -228,44 +230,44 @@ class CursorStore {
   load(): Cursor | undefined {
     const row = this.#load.get(this.#publisher);
     if (row === undefined) return undefined;
-    return { logIndex: row.logIndex, mark: { logIndex: row.markIndex, position: row.markPosition } };
+    return { index: row.index, mark: { index: row.markIndex, position: row.markPosition } };
   }
 
-  save({ logIndex, mark }: Cursor): void {
-    this.#save.run(this.#publisher, logIndex, mark.logIndex, mark.position);
+  save({ index, mark }: Cursor): void {
+    this.#save.run(this.#publisher, index, mark.index, mark.position);
   }
 }
 
 /** An event that was read and not yet passed by the cursor. */
 interface Pending {
-  event: StoredEvent;
+  event: OutboxEvent;
   position: number | undefined;
 }
 
 /**
- * Publishes the events behind a log index over one session. It never goes on after a failure: what was sent and not
+ * Publishes the events behind an index over one session. It never goes on after a failure: what was sent and not
  * confirmed then is unknown, and the next session starts at the cursor again.
  */
 class Drain {
   /** Rejects with the first failure; otherwise stays pending. */
   readonly failed: Promise<never>;
-  readonly #log: Log;
+  readonly #source: OutboxSource;
   readonly #session: PublisherSession;
-  readonly #confirmed: (event: StoredEvent, position: number) => void;
+  readonly #confirmed: (event: OutboxEvent, position: number) => void;
   readonly #window: Pending[] = [];
   readonly #byApp = new Map<string, Pending[]>();
   #readIndex: number;
   #stopped = false;
   #fail: (error: unknown) => void = () => {};
 
-  /** @param confirmed - called in the order of the log, for events before which everything is confirmed */
+  /** @param confirmed - called in the order of the commits, for events before which everything is confirmed */
   constructor(
-    log: Log,
+    source: OutboxSource,
     session: PublisherSession,
     afterIndex: number,
-    confirmed: (event: StoredEvent, position: number) => void,
+    confirmed: (event: OutboxEvent, position: number) => void,
   ) {
-    this.#log = log;
+    this.#source = source;
     this.#session = session;
     this.#readIndex = afterIndex;
     this.#confirmed = confirmed;
@@ -274,11 +276,11 @@ class Drain {
     });
   }
 
-  /** Reads on in the log while there is room. */
+  /** Reads on while there is room. */
   fill(): void {
     // Only when half of the window is free: not one query for each confirmation.
     if (this.#stopped || this.#window.length > WINDOW / 2) return;
-    for (const event of this.#log.eventsOfAll(this.#readIndex, WINDOW - this.#window.length)) {
+    for (const event of this.#source.eventsAfter(this.#readIndex, WINDOW - this.#window.length)) {
       this.#readIndex = event.index;
       const pending: Pending = { event, position: undefined };
       this.#window.push(pending);

@@ -1,7 +1,15 @@
-import type { StoredEvent } from "../log/log.ts";
+/** An event that an outbox sends. */
+export interface OutboxEvent {
+  /** Its place in the order of the commits: a later one has a greater index. */
+  readonly index: number;
+  /** The app within which events keep their order. */
+  readonly appId: string;
+  /** The encoded signed Statement. */
+  readonly statement: Uint8Array;
+}
 
 /**
- * Where a registry's outbox sends its events. Publishing is at least once: what a publisher confirms is kept, what it does
+ * Where an outbox sends its events. Publishing is at least once: what a publisher confirms is kept, what it does
  * not confirm is sent again.
  */
 export interface Publisher {
@@ -28,8 +36,8 @@ export interface PublisherSession {
    * @returns the position at which the carrier keeps the event: later ones have greater positions
    * @throws if the carrier did not confirm it; it may have it all the same
    */
-  publish(event: StoredEvent): Promise<number>;
+  publish(event: OutboxEvent): Promise<number>;
   /** False if the carrier has lost the event that it confirmed at a position. An event beyond its retention is not lost. */
-  holds(position: number, event: StoredEvent): Promise<boolean>;
+  holds(position: number, event: OutboxEvent): Promise<boolean>;
   close(): Promise<void>;
 }

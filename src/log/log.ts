@@ -145,13 +145,27 @@ export class Log {
     return this.#read.all(start, limit).map(toEntry);
   }
 
+  /** The index of the last entry that was made before a time, in Unix seconds; 0 if there is none. */
+  lastBefore(time: number): number {
+    let low = 0;
+    let high = this.head().index;
+    // Time never goes back along the log.
+    while (low < high) {
+      const middle = Math.ceil((low + high) / 2);
+      const [entry] = this.read(middle, 1);
+      if (entry !== undefined && entry.time < time) low = middle;
+      else high = middle - 1;
+    }
+    return low;
+  }
+
   /** Up to `limit` events of one app after a sequence. */
   eventsOfApp(appId: string, afterSequence: number, limit: number): StoredEvent[] {
     return this.#appEvents.all(appId, afterSequence, limit);
   }
 
   /** Up to `limit` events of all apps after a log index. */
-  eventsOfAll(afterIndex: number, limit: number): StoredEvent[] {
+  eventsAfter(afterIndex: number, limit: number): StoredEvent[] {
     return this.#allEvents.all(afterIndex, limit);
   }
 }

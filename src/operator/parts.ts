@@ -23,7 +23,7 @@ import type { ReadyAnswers } from "../rpc/ready-answers.ts";
 import type { ReadyStreams } from "../rpc/ready-streams.ts";
 import { activationPolicyOf, type ProcessConfig } from "./config.ts";
 import { defined } from "./defined.ts";
-import { carrierOf, publisherOf } from "./events.ts";
+import { carrierOf, publisherOf, sessionCarriersOf, sessionPublisherOf } from "./events.ts";
 
 /** A part of the mesh, ready to be mounted on a server. */
 export interface Part {
@@ -82,7 +82,7 @@ async function createRegistryPart(
   { connections, logger, file }: PartDeps,
 ): Promise<Part> {
   const { domain, activation } = settings;
-  const publisher = publisherOf(config.events, { registryDomain: domain, file, logger });
+  const publisher = publisherOf(config.events, { domain, file, logger });
   const registry = await createRegistry({
     domain,
     databaseFile: besideConfig(file, settings.databaseFile),
@@ -129,6 +129,7 @@ async function createAuthPart(
 ): Promise<Part> {
   const { registries } = connections;
   const carrier = carrierOf(config.events, { domain: settings.domain, file, logger });
+  const sessionPublisher = sessionPublisherOf(config.events, { domain: settings.domain, file, logger });
   const auth = createAuthProvider({
     domain: settings.domain,
     providerKey: loadSigningKey(besideConfig(file, settings.keyFile), KeyRole.PROVIDER),
@@ -138,6 +139,7 @@ async function createAuthPart(
     views: createViews({ registries, clock: systemClock, maxAgeSeconds: config.viewMaxAgeSeconds }),
     maxHeadAgeSeconds: config.viewMaxAgeSeconds,
     ...(carrier === undefined ? {} : { carrier }),
+    ...(sessionPublisher === undefined ? {} : { sessionPublisher }),
     clock: systemClock,
     random: systemRandom,
     logger,
@@ -182,6 +184,7 @@ async function createArticlePart(
   }
   const port = new URL(base.url).port;
   const carrier = carrierOf(config.events, { domain: settings.domain, file, logger });
+  const carrierFor = sessionCarriersOf(config.events, { domain: settings.domain, file, logger });
   const article = createCmsArticle({
     provider: {
       domain: settings.domain,
@@ -195,6 +198,7 @@ async function createArticlePart(
     views: createViews({ registries, clock: systemClock, maxAgeSeconds: config.viewMaxAgeSeconds }),
     maxHeadAgeSeconds: config.viewMaxAgeSeconds,
     ...(carrier === undefined ? {} : { carrier }),
+    ...(carrierFor === undefined ? {} : { sessions: { carrierFor } }),
     clock: systemClock,
     random: systemRandom,
     logger,

@@ -144,7 +144,7 @@ export async function createRegistry(options: RegistryOptions): Promise<Registry
     startOutbox({
       db,
       writes: core.queue,
-      log: core.log,
+      source: core.log,
       publisher: options.publisher,
       changes: core.hub.subscribe(undefined),
       clock: options.clock,

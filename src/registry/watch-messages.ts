@@ -51,7 +51,7 @@ export class WatchMessages {
   /** The next events of all apps after a log index. */
   ofAll(index: number): EventBatch {
     return this.#batch("", index, () => {
-      const events = this.#core.log.eventsOfAll(index, batchSize);
+      const events = this.#core.log.eventsAfter(index, batchSize);
       return batchOf(events, events.at(-1)?.index ?? index);
     });
   }

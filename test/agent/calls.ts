@@ -10,6 +10,7 @@ import { type Agent, type AgentOptions, createAgent } from "../../src/agent/agen
 import { Reason } from "../../src/core/refusal.ts";
 import type { Connections } from "../../src/directory/connections.ts";
 import { createViews } from "../../src/directory/views.ts";
+import type { RegistryOptions } from "../../src/registry/service.ts";
 import { createServer } from "../../src/rpc/server.ts";
 import type { SigningKey } from "../../src/statement/crypto.ts";
 import { signStatement } from "../../src/statement/statement.ts";
@@ -49,9 +50,9 @@ export type CallingMesh = {
 
 /** Starts a registry, an Auth Provider, and an app that it is announced for. */
 export async function startCallingMesh(
-  options: { auth?: Parameters<typeof startProvider>[1] } = {},
+  options: { auth?: Parameters<typeof startProvider>[1]; registry?: Partial<RegistryOptions> } = {},
 ): Promise<CallingMesh> {
-  const registry = await startRegistry();
+  const registry = await startRegistry(options.registry);
   const { clock } = registry;
   const auth = await startProvider(registry, options.auth);
   const app = await registerTestApp(registry);

@@ -1,73 +1,20 @@
 import { create } from "@bufbuild/protobuf";
 import BetterSqlite3 from "better-sqlite3";
-import { describe, expect, onTestFinished, test, vi } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 import { SessionRevokedSchema } from "../../gen/omi/auth/v1/session_service_pb.ts";
 import { Party } from "../../gen/omi/directory/v1/directory_pb.ts";
-import type { AgentOptions } from "../../src/agent/agent.ts";
 import { sessionFailpoints } from "../../src/agent/failpoints.ts";
 import { agentMigrations } from "../../src/agent/migration.ts";
 import { SessionRevocations } from "../../src/agent/session-revocations.ts";
 import { openDatabase } from "../../src/store/database.ts";
-import { announce, outcomeOf, startProvider } from "../auth/support.ts";
-import { present } from "../support/developer.ts";
+import { announce, startProvider } from "../auth/support.ts";
 import { temporaryFolder } from "../support/files.ts";
 import { providers } from "../support/registry.ts";
-import { type CallingAgent, type CallingMesh, startCallingMesh } from "./calls.ts";
-
-type World = CallingMesh & { readonly article: CallingAgent; readonly appId: string };
-
-async function startWorld(
-  options: Partial<AgentOptions> = {},
-  auth: Parameters<typeof startProvider>[1] = {},
-): Promise<World> {
-  const mesh = await startCallingMesh({ auth });
-  const article = await mesh.startAgent(providers.article, options);
-  await mesh.provision(article, "journal");
-  await article.agent.start();
-  return { ...mesh, article, appId: mesh.app.appId };
-}
-
-/** A user who is signed in for `journal`. */
-async function signIn({ auth, appId }: World, userName = "alice") {
-  const password = "correct horse battery";
-  await auth.users.signUp({ appId, userName, password }).catch(() => {});
-  const { tokens } = await auth.users.signIn({ appId, userName, password, serviceId: "journal" });
-  const { accessToken, refreshToken } = present(tokens);
-  return { accessToken, refreshToken, signOut: () => auth.users.signOut({ appId, refreshToken }) };
-}
-
-const accepts = ({ agent }: CallingAgent, token: string) => outcomeOf(agent.authenticate(token));
-
-/** Lets time pass, a second at once, for as long as the test lasts. */
-function passTime({ registry }: World, everyMs = 20): void {
-  const timer = setInterval(() => registry.clock.advance(1), everyMs);
-  onTestFinished(() => clearInterval(timer));
-}
-
-test("a sign-out ends the user's tokens at the service, and nobody else's", async () => {
-  const world = await startWorld();
-  const [alice, bob] = [await signIn(world), await signIn(world, "bob")];
-  expect(await accepts(world.article, alice.accessToken)).toBe("ok");
-  await alice.signOut();
-  await vi.waitFor(async () => expect(await accepts(world.article, alice.accessToken)).toBe("TOKEN_REVOKED"));
-  expect(await accepts(world.article, bob.accessToken)).toBe("ok");
-  expect(await accepts(world.article, (await signIn(world)).accessToken)).toBe("ok");
-});
-
-test("so does a refresh token that is used again", async () => {
-  const world = await startWorld();
-  const { accessToken, refreshToken } = await signIn(world);
-  const refresh = () => world.auth.users.refreshToken({ appId: world.appId, refreshToken, serviceId: "journal" });
-  const { tokens } = await refresh();
-  await refresh().catch(() => {});
-  for (const token of [accessToken, present(tokens).accessToken]) {
-    await vi.waitFor(async () => expect(await accepts(world.article, token)).toBe("TOKEN_REVOKED"));
-  }
-});
+import { accepts, passTime, type SessionWorld, signIn, startSessionWorld } from "./session-world.ts";
 
 test("what happened while the agent was away is known when it is back, and what it knew it still knows", async () => {
   const databaseFile = `${temporaryFolder()}/agent.db`;
-  const world = await startWorld({ databaseFile });
+  const world = await startSessionWorld({ databaseFile });
   const [alice, bob] = [await signIn(world), await signIn(world, "bob")];
   await alice.signOut();
   await vi.waitFor(async () => expect(await accepts(world.article, alice.accessToken)).toBe("TOKEN_REVOKED"));
@@ -81,12 +28,12 @@ test("what happened while the agent was away is known when it is back, and what 
 
 test("a stream outlives the token that it began with, a rotation of the Auth Provider's key, and its restart", async () => {
   const databaseFile = `${temporaryFolder()}/auth.db`;
-  const world = await startWorld({}, { databaseFile });
+  const world = await startSessionWorld({}, { databaseFile });
   const { registry, auth, app, article } = world;
   passTime(world);
   await announce(auth, app);
   registry.clock.advance(901);
-  const ended = async (each: World) => {
+  const ended = async (each: SessionWorld) => {
     const user = await signIn(each);
     await user.signOut();
     await vi.waitFor(async () => expect(await accepts(article, user.accessToken)).toBe("TOKEN_REVOKED"), 5000);
@@ -100,7 +47,7 @@ test("a stream outlives the token that it began with, a rotation of the Auth Pro
 
 test("an Auth Provider that counts from the beginning again is followed from the beginning", async () => {
   const databaseFile = `${temporaryFolder()}/auth.db`;
-  const world = await startWorld({}, { databaseFile });
+  const world = await startSessionWorld({}, { databaseFile });
   const alice = await signIn(world);
   await (await signIn(world)).signOut();
   await alice.signOut();
@@ -133,7 +80,7 @@ describe("a crash", () => {
   test.each(sessionFailpoints.slice(0, 2))("at %s loses no end of a session", async (name) => {
     const databaseFile = `${temporaryFolder()}/agent.db`;
     const { crash, failpoint } = crashAt(name);
-    const world = await startWorld({ databaseFile, failpoint });
+    const world = await startSessionWorld({ databaseFile, failpoint });
     const alice = await signIn(world);
     await alice.signOut();
     await vi.waitFor(() => expect(crash.happened).toBe(true));
@@ -145,7 +92,7 @@ describe("a crash", () => {
 
   test.each(sessionFailpoints.slice(2))("at %s, behind ends that have expired, loses none that comes", async (name) => {
     const databaseFile = `${temporaryFolder()}/agent.db`;
-    const world = await startWorld({ databaseFile });
+    const world = await startSessionWorld({ databaseFile });
     await world.article.stop();
     await (await signIn(world)).signOut();
     world.registry.clock.advance(961);
@@ -165,7 +112,7 @@ describe("a crash", () => {
 
 describe("an Auth Provider that can't be reached", () => {
   test("is done without, unless the service says otherwise", async () => {
-    const world = await startWorld();
+    const world = await startSessionWorld();
     const { accessToken } = await signIn(world);
     await world.auth.stop();
     world.registry.clock.advance(60);
@@ -174,7 +121,7 @@ describe("an Auth Provider that can't be reached", () => {
 
   test("stops a strict service after its bound, until it is back", async () => {
     const databaseFile = `${temporaryFolder()}/auth.db`;
-    const world = await startWorld({ sessions: { maxAgeSeconds: 10 } }, { databaseFile });
+    const world = await startSessionWorld({ sessions: { maxAgeSeconds: 10 } }, { databaseFile });
     const { accessToken } = await signIn(world);
     await vi.waitFor(async () => expect(await accepts(world.article, accessToken)).toBe("ok"));
     await world.auth.stop();

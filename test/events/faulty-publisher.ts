@@ -1,5 +1,4 @@
-import type { Publisher, PublisherSession } from "../../src/events/publisher.ts";
-import type { StoredEvent } from "../../src/log/log.ts";
+import type { OutboxEvent, Publisher, PublisherSession } from "../../src/events/publisher.ts";
 
 /**
  * What becomes of one publishing: it is kept and confirmed; it is kept, but nobody is told; it is lost; or the connection is lost
@@ -14,15 +13,15 @@ export class FaultyPublisher implements Publisher {
   /** False while the carrier can't be reached. */
   reachable = true;
   /** What it keeps, in the order in which it came. */
-  kept: StoredEvent[] = [];
+  kept: OutboxEvent[] = [];
   /** How many connections there were. */
   connections = 0;
   /** Decides each publishing; {@link hold} makes them wait. */
-  fate: (event: StoredEvent) => Fate = () => "confirmed";
+  fate: (event: OutboxEvent) => Fate = () => "confirmed";
   /** The most calls that ever waited at once, of all apps and of one. */
   mostWaiting = 0;
   mostWaitingOfOneApp = 0;
-  #waiting: { event: StoredEvent; settle: () => void }[] = [];
+  #waiting: { event: OutboxEvent; settle: () => void }[] = [];
   #holding = false;
   #cut: (() => void) | undefined;
 

@@ -34,7 +34,7 @@ export function openBench(folder: string, publisher: FaultyPublisher, clock = ne
   const hub = new WatchHub((milliseconds, callback) => clock.setTimer(milliseconds, callback));
   const changes = hub.subscribe(undefined);
   const logger = pino({ level: "silent" });
-  const outbox = startOutbox({ db, writes, log, publisher, changes, clock, logger });
+  const outbox = startOutbox({ db, writes, source: log, publisher, changes, clock, logger });
   const appendSilently = (appId: string) => {
     const head = log.head();
     const sequence = (lastSequence.get(appId) ?? 0) + 1;

@@ -99,14 +99,14 @@ test("events are those of one app by sequence, or of all by index", () => {
   expect(ofOne(1, 1)).toEqual([2]);
   expect(ofOne(3, 10)).toEqual([]);
   expect(log.eventsOfApp("none", 0, 10)).toEqual([]);
-  expect(log.eventsOfAll(0, 10).map(({ index, appId }) => [index, appId])).toEqual([
+  expect(log.eventsAfter(0, 10).map(({ index, appId }) => [index, appId])).toEqual([
     [2, "one"],
     [3, "two"],
     [5, "one"],
     [6, "one"],
   ]);
-  expect(log.eventsOfAll(3, 1).map(({ index }) => index)).toEqual([5]);
-  expect(log.eventsOfAll(0, 1)[0]?.statement).toEqual(Uint8Array.of(1));
+  expect(log.eventsAfter(3, 1).map(({ index }) => index)).toEqual([5]);
+  expect(log.eventsAfter(0, 1)[0]?.statement).toEqual(Uint8Array.of(1));
 });
 
 test.each([

@@ -6,13 +6,15 @@ import { connect, nkeyAuthenticator, nkeys } from "nats";
 import { describe, expect, onTestFinished, test } from "vitest";
 import { KeyFileError } from "../../src/core/key-file.ts";
 import type { NatsSettings } from "../../src/events/nats/settings.ts";
+import { accepts, signIn, startSessionWorld } from "../agent/session-world.ts";
 import { bindTestService, registerTestApp } from "../support/developer.ts";
 import { temporaryFolder } from "../support/files.ts";
 import { startRegistry } from "../support/registry.ts";
 import { carrierFrom, consumer, openEar } from "./support/listening.ts";
 import { LiveClock } from "./support/live-clock.ts";
 import { freePort, natsEnvironment, startNats, type TestNats } from "./support/nats-server.ts";
-import { publisherTo, stream, untilPublished } from "./support/publishing.ts";
+import { publisherTo, stream, testLog, untilPublished } from "./support/publishing.ts";
+import { sessionCarriersFrom, sessionPublisherTo, sessionStream } from "./support/sessions.ts";
 
 // The configurations of the documentation, as they are but for addresses, paths and keys.
 
@@ -51,16 +53,22 @@ function adapt(file: string, changes: Record<string, string>): string {
 
 function users() {
   const folder = temporaryFolder();
-  return { folder, registry: user("registry", folder), article: user("article", folder) };
+  return {
+    folder,
+    registry: user("registry", folder),
+    auth: user("auth", folder),
+    article: user("article", folder),
+  };
 }
 
 type Users = ReturnType<typeof users>;
 
 function writeConfig(
   at: { folder: string; store: string; port: number },
-  { registry, article }: Users,
+  { registry, auth, article }: Users,
   file: string,
   changes: Record<string, string>,
+  permissionChanges: Record<string, string> = {},
 ): string {
   const path = join(at.folder, "nats.conf");
   const common = {
@@ -70,8 +78,12 @@ function writeConfig(
     "/etc/nats/tls/key.pem": keyFile,
   };
   writeFileSync(path, adapt(file, { ...common, ...changes }));
-  const keys = { REGISTRY_PUBLIC_NKEY: registry.publicKey, ARTICLE_PUBLIC_NKEY: article.publicKey };
-  writeFileSync(join(at.folder, "permissions.conf"), adapt("permissions.conf", keys));
+  const keys = {
+    REGISTRY_PUBLIC_NKEY: registry.publicKey,
+    AUTH_PUBLIC_NKEY: auth.publicKey,
+    ARTICLE_PUBLIC_NKEY: article.publicKey,
+  };
+  writeFileSync(join(at.folder, "permissions.conf"), adapt("permissions.conf", { ...keys, ...permissionChanges }));
   return path;
 }
 
@@ -79,13 +91,13 @@ async function startSingle(who: Users): Promise<TestNats> {
   return startNats({ configure: (at) => writeConfig(at, who, "single.conf", {}) });
 }
 
-async function bare(nats: TestNats, { seed, settings }: User) {
+async function bare(nats: TestNats, { seed, settings }: User, name = consumer) {
   const connection = await connect({
     servers: nats.address,
     reconnect: false,
     tls: settings.tls ?? {},
     authenticator: nkeyAuthenticator(seed),
-    inboxPrefix: `_INBOX.${consumer}`,
+    inboxPrefix: `_INBOX.${name}`,
   });
   onTestFinished(() => connection.close());
   return connection;
@@ -128,6 +140,62 @@ describe("one server with TLS, NKeys and permissions", () => {
       () => manager.streams.add({ name: "other", subjects: ["omi.v1.omi-registry_test.alice.>"] }),
       () => manager.consumers.add(stream, { durable_name: "somebody_else", filter_subject: "omi.v1.>" }),
       () => manager.consumers.delete(stream, consumer),
+    ];
+    for (const attempt of forbidden) {
+      await expect(attempt()).rejects.toMatchObject({ code: "PERMISSIONS_VIOLATION" });
+    }
+  });
+
+  /** A mesh whose NATS starts when the app that its permissions name is there. */
+  async function startSessions() {
+    const who = users();
+    const port = await freePort();
+    const at = { servers: [`127.0.0.1:${port}`] };
+    const nats: Pick<TestNats, "address"> = { address: `127.0.0.1:${port}` };
+    const world = await startSessionWorld(
+      { sessions: { carrierFor: sessionCarriersFrom(nats, { ...who.article.settings, ...at }) } },
+      { sessionPublisher: sessionPublisherTo(nats, { ...who.auth.settings, ...at }) },
+      { clock: new LiveClock(), publisher: publisherTo(nats, { ...who.registry.settings, ...at }) },
+    );
+    const { namespace, appId } = world.app;
+    const served = `${namespace}.shop_${appId.slice(-6)}`;
+    const configure = (where: { folder: string; store: string; port: number }) =>
+      writeConfig(where, who, "single.conf", {}, { "alice.shop_7f8a9d": served });
+    return { who, world, nats: await startNats({ port, configure }) };
+  }
+
+  test("the Auth Provider publishes ends of sessions, a service of the app listens", async () => {
+    const { who, world, nats } = await startSessions();
+    const { servers, ...settings } = who.article.settings;
+    const ear = openEar(sessionCarriersFrom(nats, settings)("auth.test"), [world.appId]);
+    await expect.poll(ear.connected, patient).toBe(1);
+    const alice = await signIn(world);
+    await alice.signOut();
+    await expect.poll(() => ear.messages, patient).toHaveLength(1);
+    await expect.poll(() => accepts(world.article, alice.accessToken), patient).toBe("TOKEN_REVOKED");
+  });
+
+  test("nobody listens to the sessions of an app that he does not serve, nor publishes others' events", async () => {
+    const { who, nats } = await startSessions();
+    const log = testLog();
+    const other = "test.omi-registry.alice.other.0a1b2c";
+    const { servers, ...settings } = who.article.settings;
+    openEar(sessionCarriersFrom(nats, { ...settings, log })("auth.test"), [other]);
+    await expect.poll(() => log.lines().filter(({ nextStep }) => nextStep !== undefined), patient).toHaveLength(1);
+
+    const article = (await bare(nats, who.article)).jetstream({ timeout: 2000 });
+    const auth = (await bare(nats, who.auth, "auth_test")).jetstream({ timeout: 2000 });
+    const registry = (await bare(nats, who.registry, "omi-registry_test")).jetstream({ timeout: 2000 });
+    const session = "omi.v1.auth.auth_test.omi-registry_test.alice.shop_0a1b2c.session_revoked";
+    const manager = await article.jetstreamManager(false);
+    const forbidden = [
+      () => article.publish(session, "forged"),
+      () => registry.publish(session, "forged"),
+      () => auth.publish("omi.v1.omi-registry_test.alice.shop_0a1b2c.purge", "forged"),
+      () => auth.publish("omi.v1.auth.other-auth_test.omi-registry_test.alice.shop_0a1b2c.session_revoked", "forged"),
+      () => manager.streams.info(sessionStream),
+      () => manager.streams.getMessage(sessionStream, { seq: 1 }),
+      () => manager.consumers.add(sessionStream, { durable_name: consumer, filter_subject: "omi.v1.auth.auth_test.>" }),
     ];
     for (const attempt of forbidden) {
       await expect(attempt()).rejects.toMatchObject({ code: "PERMISSIONS_VIOLATION" });

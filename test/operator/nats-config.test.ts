@@ -17,6 +17,7 @@ test.each([
   [settings],
   [{ ...settings, servers: ["tls://nats-1.internal:4222", "nats://127.0.0.1:4222", "[::1]:4222"] }],
   [{ ...settings, nkeySeedFile: "nats.nk", stream: { name: "events", replicas: 3 as const } }],
+  [{ ...settings, sessionStream: { name: "sessions", replicas: 3 as const, maxBytes: 1_000_000 } }],
   [{ ...settings, tls: { caFile: "ca.pem", certFile: "cert.pem", keyFile: "key.pem" }, credentialsFile: "nats.creds" }],
 ])("a configuration for NATS that is right", (nats) => {
   expect(mistakesOf(nats)).toEqual([]);
@@ -30,6 +31,11 @@ test.each([
   ["two credentials", { ...settings, nkeySeedFile: "a", credentialsFile: "b" }, "events.nats.nkeySeedFile"],
   ["a consumer that is no token", { ...settings, consumer: "article.cms" }, "events.nats.consumer"],
   ["a stream that is no token", { ...settings, stream: { name: "a.>" } }, "events.nats.stream.name"],
+  [
+    "a stream of sessions that is no token",
+    { ...settings, sessionStream: { name: "a b" } },
+    "events.nats.sessionStream.name",
+  ],
   [
     "a duplicate window beyond the age",
     { ...settings, stream: { maxAgeSeconds: 60 } },

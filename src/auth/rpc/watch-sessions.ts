@@ -1,12 +1,9 @@
 import { create, fromBinary, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
 import {
-  SessionHeadsSchema,
-  SessionRevokedSchema,
   type WatchSessionsRequest,
   WatchSessionsRequestSchema,
   WatchSessionsResponseSchema,
 } from "../../../gen/omi/auth/v1/session_service_pb.ts";
-import type { Statement } from "../../../gen/omi/statement/v1/statement_pb.ts";
 import { unixSeconds } from "../../core/clock.ts";
 import { AUTH_SERVICE_ID } from "../../core/names.ts";
 import { Reason, Refusal } from "../../core/refusal.ts";
@@ -15,16 +12,14 @@ import { frameOf } from "../../rpc/ready-answers.ts";
 import type { OpenStream } from "../../rpc/ready-streams.ts";
 import { checkBounds } from "../../statement/bounds.ts";
 import type { SigningKey } from "../../statement/crypto.ts";
-import { signStatement } from "../../statement/statement.ts";
 import type { ServiceCaller } from "../../tenancy/service-callers.ts";
 import { bearerToken } from "../../token/bearer.ts";
 import { audienceOf } from "../../token/claims.ts";
 import { type AuthCore, tenantOf } from "../core.ts";
-import type { SessionEvent } from "../session-events.ts";
+import { signSessionEvent, signSessionHeads } from "../session-statements.ts";
 
-// Silence proves nothing, so heads are sent this often, in milliseconds, and for how long they may be relied on, in seconds.
+// Silence proves nothing, so heads are sent this often, in milliseconds.
 const HEADS_INTERVAL_MS = 5000;
-const HEADS_LIFE_SECONDS = 10;
 
 /** How many events a stream holds in memory at the most. */
 const BATCH_SIZE = 100;
@@ -62,11 +57,14 @@ async function* stream(
 ): AsyncGenerator<Uint8Array> {
   const { sessionEvents, sessionHub, clock } = core;
   const { appId } = caller;
+  const { domain } = core.tenancy.provider;
+  const signHeads = (sequence: number, key: SigningKey) =>
+    signSessionHeads(domain, { appId, sequence, now: unixSeconds(clock) }, key);
   let cursor = afterSequence;
   const subscription = sessionHub.subscribe([appId]);
   try {
     let key = await keyOfRecord(core, appId);
-    yield encoded({ heads: signHeads(core, appId, sessionEvents.head(appId), key) });
+    yield encoded({ heads: signHeads(sessionEvents.head(appId), key) });
     let headsAt = clock.now() + HEADS_INTERVAL_MS;
     while (!signal.aborted) {
       const events = sessionEvents.after(appId, cursor, unixSeconds(clock), BATCH_SIZE);
@@ -74,13 +72,13 @@ async function* stream(
       // Read in the same moment: whoever has these events has all up to this head that still say something.
       const head = isAll && clock.now() >= headsAt ? sessionEvents.head(appId) : undefined;
       for (const event of events) {
-        yield encoded({ event: signEvent(core, appId, event, key) });
+        yield encoded({ event: signSessionEvent(domain, event, key) });
         cursor = event.sequence;
       }
       if (head !== undefined) {
         await core.callers.requireCurrent(caller);
         key = await keyOfRecord(core, appId);
-        yield encoded({ heads: signHeads(core, appId, head, key) });
+        yield encoded({ heads: signHeads(head, key) });
         cursor = head;
         headsAt = clock.now() + HEADS_INTERVAL_MS;
       }
@@ -106,33 +104,4 @@ async function keyOfRecord({ tenancy, orders, views }: AuthCore, appId: string):
   const current = tenancy.keys.current(tenant);
   if (current === undefined) throw new Error("an active tenant has no current key");
   return current.key;
-}
-
-function signEvent({ tenancy }: AuthCore, appId: string, event: SessionEvent, key: SigningKey): Statement {
-  const { sequence, sessionId, endedAt, expiresAt } = event;
-  return signStatement(
-    SessionRevokedSchema,
-    {
-      header: { issuedAt: BigInt(endedAt), expiresAt: BigInt(expiresAt) },
-      origin: tenancy.provider.domain,
-      appId,
-      sessionId,
-      sequence: BigInt(sequence),
-    },
-    key,
-  );
-}
-
-function signHeads({ tenancy, clock }: AuthCore, appId: string, sequence: number, key: SigningKey): Statement {
-  const now = unixSeconds(clock);
-  return signStatement(
-    SessionHeadsSchema,
-    {
-      header: { issuedAt: BigInt(now), expiresAt: BigInt(now + HEADS_LIFE_SECONDS) },
-      origin: tenancy.provider.domain,
-      appId,
-      sequence: BigInt(sequence),
-    },
-    key,
-  );
 }

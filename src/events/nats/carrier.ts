@@ -7,11 +7,10 @@ import { parseAppId } from "../../core/app-id.ts";
 import type { Clock } from "../../core/clock.ts";
 import { openAnswer } from "../../statement/statement.ts";
 import type { CarrierConnection, CarrierListener, EventCarrier } from "../carrier.ts";
-import { keepConnected } from "../keep-connected.ts";
+import { aborted, keepConnected } from "../keep-connected.ts";
 import { type ConsumerSettings, connectNats, type Delivery } from "./client.ts";
 import type { NatsSettings, StreamSettings } from "./settings.ts";
-import { streamName } from "./stream.ts";
-import { registrySubjects } from "./subjects.ts";
+import { registryStream } from "./stream.ts";
 
 /** What a carrier is made of. */
 export interface NatsCarrierOptions {
@@ -117,10 +116,9 @@ class Feed {
 
   async #session(established: () => void): Promise<void> {
     const { settings, consumer } = this.#options;
-    const stream = streamName(this.#options.stream, this.#registry);
+    const { name: stream, subjects: filterSubject } = registryStream(this.#options.stream, this.#registry);
     const connection = await connectNats(settings, consumer);
     try {
-      const filterSubject = registrySubjects(this.#registry);
       await connection.ensureConsumer(stream, { ...limits, name: consumer, filterSubject });
       if (this.#end.signal.aborted) return;
       const consumption = await connection.consume(stream, consumer, (delivery) => this.#take(delivery));
@@ -163,11 +161,4 @@ function decodeEvent(data: Uint8Array): { appId: string; statement: Statement } 
   } catch {
     return undefined;
   }
-}
-
-function aborted(signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    if (signal.aborted) resolve();
-    else signal.addEventListener("abort", () => resolve(), { once: true });
-  });
 }

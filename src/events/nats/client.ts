@@ -103,6 +103,16 @@ export interface NatsConnection {
   ensureConsumer(stream: string, settings: ConsumerSettings): Promise<void>;
   /** Hands over messages of a consumer as they come, until `ended` resolves. */
   consume(stream: string, consumer: string, onMessage: (delivery: Delivery) => void): Promise<Consumption>;
+  /**
+   * Hands over what is published under a subject from now on, until the connection ends. Nothing is delivered twice, and
+   * what gets lost is lost.
+   *
+   * @param onDenied - the server does not allow it; nothing will come
+   * @returns ends it
+   */
+  subscribe(subject: string, onMessage: (data: Uint8Array) => void, onDenied: (error: unknown) => void): () => void;
+  /** Resolves when the server has taken all that was said to it so far. */
+  flush(): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -207,6 +217,22 @@ class Connection implements NatsConnection {
         await messages.close();
       },
     };
+  }
+
+  subscribe(subject: string, onMessage: (data: Uint8Array) => void, onDenied: (error: unknown) => void): () => void {
+    const subscription = this.#nats.subscribe(subject, {
+      callback: (error, message) => {
+        if (error === null) onMessage(message.data);
+        else onDenied(error);
+      },
+    });
+    return () => {
+      if (!this.#nats.isClosed()) subscription.unsubscribe();
+    };
+  }
+
+  flush(): Promise<void> {
+    return this.#nats.flush();
   }
 
   async close(): Promise<void> {

@@ -15,9 +15,9 @@ export interface NatsSettings {
   readonly nkeySeedFile?: string;
 }
 
-/** The stream of a registry's events. */
+/** A stream of events. */
 export interface StreamSettings {
-  /** Its name; one made from the registry's domain if left out. */
+  /** Its name; one made from the domain of the part that publishes if left out. */
   readonly name?: string;
   /** On how many servers of a cluster each event is kept: 1, 3 or 5. */
   readonly replicas: number;
@@ -34,5 +34,13 @@ export const defaultStreamSettings: StreamSettings = {
   replicas: 1,
   maxAgeSeconds: 7 * 24 * 3600,
   maxBytes: 1024 ** 3,
+  duplicateWindowSeconds: 120,
+};
+
+/** Session events say something for as long as the longest token lives, and are small: one for each sign-out. */
+export const defaultSessionStreamSettings: StreamSettings = {
+  replicas: 1,
+  maxAgeSeconds: 16 * 60,
+  maxBytes: 256 * 1024 ** 2,
   duplicateWindowSeconds: 120,
 };

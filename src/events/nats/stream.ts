@@ -10,30 +10,51 @@ import {
   type StreamInfo,
 } from "./client.ts";
 import type { StreamSettings } from "./settings.ts";
-import { defaultStreamName, registrySubjects } from "./subjects.ts";
+import { domainToken, registrySubjects, sessionSubjects } from "./subjects.ts";
 
 /** No event is nearly as long, in bytes: a Statement holds at most 64 KiB of data. */
 const MAX_MESSAGE_BYTES = 128 * 1024;
 
-/** The name of the stream of a registry's events. */
-export function streamName(settings: Pick<StreamSettings, "name">, registryDomain: string): string {
-  return settings.name ?? defaultStreamName(registryDomain);
+/** Which stream, and for what. */
+export interface StreamPlan {
+  readonly name: string;
+  /** For whoever looks at the server. */
+  readonly description: string;
+  /** What the subjects of its messages match. */
+  readonly subjects: string;
+}
+
+/** The stream of a registry's events. */
+export function registryStream({ name }: Pick<StreamSettings, "name">, registryDomain: string): StreamPlan {
+  return {
+    name: name ?? `omi_${domainToken(registryDomain)}`,
+    description: `events of ${registryDomain}`,
+    subjects: registrySubjects(registryDomain),
+  };
+}
+
+/** The stream of an Auth Provider's session events. Its name is never the one of a registry's stream: that has `_` there. */
+export function sessionStream({ name }: Pick<StreamSettings, "name">, authProvider: string): StreamPlan {
+  return {
+    name: name ?? `omi-sessions_${domainToken(authProvider)}`,
+    description: `session events of ${authProvider}`,
+    subjects: sessionSubjects(authProvider),
+  };
 }
 
 /**
- * Makes the stream of a registry's events, or brings the one that is there in line with the settings.
+ * Makes a stream, or brings the one that is there in line with the settings.
  *
  * @throws SetupError if a stream of this name is there that can't be made to fit
  */
 export async function ensureStream(
   connection: NatsConnection,
+  { name, description, subjects }: StreamPlan,
   settings: StreamSettings,
-  registryDomain: string,
 ): Promise<void> {
-  const name = streamName(settings, registryDomain);
   const wanted = {
-    description: `events of ${registryDomain}`,
-    subjects: [registrySubjects(registryDomain)],
+    description,
+    subjects: [subjects],
     discard: DiscardPolicy.Old,
     max_age: nanos(settings.maxAgeSeconds * 1000),
     max_bytes: settings.maxBytes,
@@ -69,7 +90,7 @@ function checkFixed({ config }: StreamInfo, subjects: readonly string[]): void {
   if (mistakes.length === 0) return;
   throw new SetupError(
     `the stream ${config.name} ${mistakes.join(", ")}`,
-    "Configure another name for the stream, or delete the one that is there: it is made anew from the registry's log.",
+    "Configure another name for the stream, or delete the one that is there: what still counts is published again.",
   );
 }
 
@@ -86,7 +107,7 @@ async function attempt(name: string, change: () => Promise<void>): Promise<void>
     if (!isRefusedByServer(error)) throw error;
     throw new SetupError(
       `the stream ${name} could not be made or changed: ${error instanceof Error ? error.message : error}`,
-      "Allow it to the registry's user, give the server room, or set the stream up by hand as the documentation says.",
+      "Allow it to the user of the part that publishes, give the server room, or set the stream up by hand as the documentation says.",
       error,
     );
   }

@@ -1,6 +1,7 @@
 import pino from "pino";
 import { onTestFinished } from "vitest";
 import { EventSchema } from "../../../gen/omi/event/v1/event_pb.ts";
+import type { Statement } from "../../../gen/omi/statement/v1/statement_pb.ts";
 import type { CarriedMessage, CarrierConnection, EventCarrier } from "../../../src/events/carrier.ts";
 import { createNatsCarrier } from "../../../src/events/nats/carrier.ts";
 import type { NatsSettings } from "../../../src/events/nats/settings.ts";
@@ -28,8 +29,10 @@ export function carrierFrom(
 /** Listens to a carrier without a subscriber behind it. */
 export interface Ear {
   readonly connection: CarrierConnection;
-  /** App and sequence of each event that came, as `<appId> <sequence>`. */
+  /** App and sequence of each event of a registry that came, as `<appId> <sequence>`. */
   readonly heard: string[];
+  /** All events that came, as they were signed. */
+  readonly messages: Statement[];
   /** How often the carrier was connected. */
   readonly connected: () => number;
 }
@@ -41,10 +44,13 @@ export function openEar(
   receive: (sequence: number) => Promise<void> = async () => {},
 ): Ear {
   const heard: string[] = [];
+  const messages: Statement[] = [];
   let connected = 0;
   const connection = carrier.open({
     async receive(message: CarriedMessage) {
       if (!("event" in message)) return;
+      messages.push(message.event);
+      if (message.event.type !== EventSchema.typeName) return;
       const { appId, sequence } = openAnswer(EventSchema, message.event).message;
       heard.push(`${appId} ${sequence}`);
       await receive(Number(sequence));
@@ -55,5 +61,5 @@ export function openEar(
   });
   for (const appId of appIds) connection.add(appId, 0n);
   onTestFinished(() => connection.close());
-  return { connection, heard, connected: () => connected };
+  return { connection, heard, messages, connected: () => connected };
 }

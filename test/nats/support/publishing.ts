@@ -31,14 +31,14 @@ export function testLog(): TestLog {
 
 /** A publisher for the tests' registry. */
 export function publisherTo(
-  nats: TestNats,
+  nats: Pick<TestNats, "address">,
   settings: Partial<NatsSettings> & { stream?: Partial<StreamSettings>; log?: TestLog } = {},
 ): Publisher {
   const { stream: streamSettings, log, ...connection } = settings;
   return createNatsPublisher({
     settings: { servers: [nats.address], ...connection },
     stream: { ...defaultStreamSettings, maxBytes: 64 * 1024 * 1024, ...streamSettings },
-    registryDomain,
+    domain: registryDomain,
     random: testBytes,
     logger: log === undefined ? pino({ level: process.env.LOG_LEVEL ?? "silent" }) : pino({}, log.destination),
   });

@@ -1,0 +1,3 @@
+import { describeSessionEffects } from "./session-effects.ts";
+
+describeSessionEffects("WatchSessions", async () => ({}));
