@@ -13,7 +13,7 @@ import { temporaryFolder } from "../support/files.ts";
 import { testKey } from "../support/keys.ts";
 import { type RunningRegistry, startRegistry } from "../support/registry.ts";
 import { wayTo } from "../tenancy/support.ts";
-import { countTo, eventsOf, listen, pass, startSwitch, untilAt } from "./support.ts";
+import { carriedHeads, countTo, eventsOf, listen, pass, startSwitch, untilAt } from "./support.ts";
 
 /** A registry at a fixed address, of which a backup was made after the app's first event; then it went on to the third. */
 async function startWithBackup() {
@@ -81,6 +81,41 @@ test("a registry that was restored and has grown again is not believed: its log 
   for (const serviceId of ["other-1", "other-2", "other-3"]) await bindTestService(old, app, serviceId);
   await part.carrier.bring(...(await eventsOf(old, app.appId)));
   await pass(old, 10);
+  await untilRolledBack(part, old, app);
+  expect(part.sequencesOf(app.appId)).toEqual(countTo(3));
+});
+
+test("a registry that was restored and has grown again before the part is connected anew is caught before it is believed", async () => {
+  const { app, registry, start, restore, backup } = await startWithBackup();
+  const part = await start(registry);
+  await untilAt(part, app.appId, 3);
+  const old = await restore(backup);
+  for (const serviceId of ["other-1", "other-2", "other-3"]) await bindTestService(old, app, serviceId);
+  await pass(old, 1);
+  part.carrier.reconnect();
+  await part.carrier.deliver({ heads: await carriedHeads(old, app.appId, 3n) });
+  await part.carrier.bring(...(await eventsOf(old, app.appId)));
+  await untilRolledBack(part, old, app);
+  expect(part.sequencesOf(app.appId)).toEqual(countTo(3));
+  await part.stop();
+
+  const again = await start(old);
+  await untilRolledBack(again, old, app);
+  expect(again.sequencesOf(app.appId)).toEqual(countTo(3));
+});
+
+test("so is one that was restored and has grown again while it could not be asked", async () => {
+  const { app, registry, start, restore, backup } = await startWithBackup();
+  const part = await start(registry);
+  await untilAt(part, app.appId, 3);
+  await registry.stop();
+  await vi.waitFor(async () => {
+    await pass(registry, 1);
+    expect(part.status(app.appId).state).toBe(SubscriptionState.STALE);
+  });
+  const old = await restore(backup);
+  for (const serviceId of ["other-1", "other-2", "other-3"]) await bindTestService(old, app, serviceId);
+  await part.carrier.bring(...(await eventsOf(old, app.appId)));
   await untilRolledBack(part, old, app);
   expect(part.sequencesOf(app.appId)).toEqual(countTo(3));
 });

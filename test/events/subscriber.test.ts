@@ -19,7 +19,7 @@ import { temporaryFolder } from "../support/files.ts";
 import { testKey } from "../support/keys.ts";
 import { type RunningRegistry, startRegistry } from "../support/registry.ts";
 import { wayTo } from "../tenancy/support.ts";
-import { countTo, eventLike, eventsOf, listen, pass, untilAt } from "./support.ts";
+import { carriedHeads, countTo, eventLike, eventsOf, listen, pass, untilAt } from "./support.ts";
 
 /** An app with four events: registered, bound, rotated, rotated. */
 async function startBusyApp(): Promise<{ registry: RunningRegistry; app: TestApp; events: Statement[] }> {
@@ -36,19 +36,6 @@ async function startCurrent() {
   const part = await listen(mesh.registry, [mesh.app.appId]);
   await untilAt(part, mesh.app.appId, 4);
   return { ...mesh, part, service: { app: mesh.app, serviceId: "cms-article-77", key: testKey("nobody") } };
-}
-
-/** Heads as a carrier brings them: in answer to no question. */
-async function carriedHeads({ events }: RunningRegistry, appId: string, sequence: bigint): Promise<Statement> {
-  const left = new AbortController();
-  try {
-    for await (const { heads } of events.watch({ apps: [{ appId, sequence }] }, { signal: left.signal })) {
-      if (heads !== undefined) return heads;
-    }
-  } finally {
-    left.abort();
-  }
-  throw new Error("no heads came");
 }
 
 describe("at the start", () => {
@@ -319,4 +306,18 @@ describe("views of a part that listens", () => {
     const other = await registerTestApp(registry);
     expect((await views.app(other.appId)).masterKeyId).toBe(other.master.keyId);
   });
+});
+
+test("an event that can't be told from one of another history is not applied, and nothing is believed meanwhile", async () => {
+  const { registry, app, part, service } = await startCurrent();
+  const { appId } = app;
+  await registry.registry.suspendService({ statement: suspendOf(registry.clock, service) });
+  const event = present((await eventsOf(registry, appId)).at(-1));
+  expect(await part.subscriber.currentSequence(appId)).toBe(4n);
+  await registry.stop();
+  // The carrier was away, so the registry may have been restored meanwhile; and it can't be asked.
+  part.carrier.reconnect();
+  await part.carrier.bring(event);
+  expect(part.sequencesOf(appId)).toEqual(countTo(4));
+  expect((await refusalOf(part.subscriber.currentSequence(appId))).reason).toBe(Reason.VIEW_STALE);
 });

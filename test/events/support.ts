@@ -144,6 +144,19 @@ export async function eventsOf({ events }: RunningRegistry, appId: string): Prom
   return (await events.listEvents({ appId, pageSize: 500 })).events;
 }
 
+/** Heads as a carrier brings them: in answer to no question. */
+export async function carriedHeads({ events }: RunningRegistry, appId: string, sequence: bigint): Promise<Statement> {
+  const left = new AbortController();
+  try {
+    for await (const { heads } of events.watch({ apps: [{ appId, sequence }] }, { signal: left.signal })) {
+      if (heads !== undefined) return heads;
+    }
+  } finally {
+    left.abort();
+  }
+  throw new Error("no heads came");
+}
+
 /** An event like `statement`, but for some fields, signed by `key`. */
 export function eventLike(statement: Statement, fields: Partial<Event>, key: SigningKey): Statement {
   const { message } = openAnswer(EventSchema, statement);

@@ -92,7 +92,7 @@ export class AppFeed {
       else if (sequence === this.#cursor + 1n) await this.#apply([event]);
       else {
         counts.early++;
-        this.#aim(sequence);
+        this.expect(sequence);
         await this.#catchUp();
       }
     });
@@ -111,7 +111,7 @@ export class AppFeed {
 
   /** Asks the registry for what is missing up to a sequence; many who want that share it. */
   catchUpTo(sequence: bigint): Promise<void> {
-    this.#aim(sequence);
+    this.expect(sequence);
     this.#catchingUp ??= this.#inTurn(() => {
       this.#catchingUp = undefined;
       return this.#catchUp();
@@ -124,8 +124,14 @@ export class AppFeed {
     await this.#turns;
   }
 
-  #aim(sequence: bigint): void {
+  /** The registry has signed an event of this sequence: nothing is believed of the app until it has been applied. */
+  expect(sequence: bigint): void {
     if (sequence > this.#target) this.#target = sequence;
+  }
+
+  /** What the registry signed meanwhile was of another history than its own again. */
+  expectNothing(): void {
+    this.#target = this.#cursor;
   }
 
   #inTurn(work: () => Promise<void>): Promise<void> {
@@ -146,7 +152,7 @@ export class AppFeed {
     if (this.#cursor >= this.#target) return;
     this.#core.counts.caughtUp++;
     await this.#core.catchUps.run(async () => {
-      while (this.#cursor < this.#target && this.registry.isTrusted) {
+      while (this.#cursor < this.#target && this.registry.isSettled) {
         const page = await this.#nextPage();
         if (page.length === 0 || this.#core.stopped()) return;
         await this.#apply(page);

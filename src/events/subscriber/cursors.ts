@@ -1,3 +1,4 @@
+import { parseAppId } from "../../core/app-id.ts";
 import type { Database } from "../../store/database.ts";
 
 /**
@@ -32,6 +33,9 @@ export type SeenLog = {
   readonly head: LogHead | undefined;
 };
 
+/** How far a part has come with an app. */
+export type AppCursor = { readonly appId: string; readonly sequence: number };
+
 type SeenRow = { log_index: number; head_index: number; head_hash: Buffer | null };
 
 /** The tables of a subscriber. Methods that change them belong into a job of the part's WriteQueue. */
@@ -41,6 +45,9 @@ export class Cursors {
   readonly #seen;
   readonly #sawIndex;
   readonly #sawHead;
+  readonly #all;
+  readonly #forget;
+  readonly #forgetLog;
 
   constructor(db: Database) {
     this.#sequence = db.prepare<[string], number>("SELECT sequence FROM event_cursors WHERE app_id = ?").pluck();
@@ -56,6 +63,9 @@ export class Cursors {
     this.#sawHead = db.prepare<[bigint, Uint8Array, string, bigint]>(
       "UPDATE seen_logs SET head_index = ?, head_hash = ? WHERE registry = ? AND head_index < ?",
     );
+    this.#all = db.prepare<[], AppCursor>("SELECT app_id AS appId, sequence FROM event_cursors ORDER BY app_id");
+    this.#forget = db.prepare<[string]>("DELETE FROM event_cursors WHERE app_id = ?");
+    this.#forgetLog = db.prepare<[string]>("DELETE FROM seen_logs WHERE registry = ?");
   }
 
   /** The sequence of the last event of an app whose effect is in place; 0 if there is none. */
@@ -77,6 +87,17 @@ export class Cursors {
       index: BigInt(index),
       head: hash === null ? undefined : { index: BigInt(headIndex), hash: new Uint8Array(hash) },
     };
+  }
+
+  /** How far the part has come with each app of a registry. */
+  ofRegistry(registry: string): AppCursor[] {
+    return this.#all.all().filter(({ appId }) => parseAppId(appId)?.registryDomain === registry);
+  }
+
+  /** Forgets all that a registry has said, so that it is read from the beginning and believed whatever it says then. */
+  forget(registry: string): void {
+    for (const { appId } of this.ofRegistry(registry)) this.#forget.run(appId);
+    this.#forgetLog.run(registry);
   }
 
   /** Notes that a registry named an entry of its log. */

@@ -14,6 +14,8 @@ type Polled = {
   readonly heads: Verified<Heads>;
   readonly apps: readonly AppFeed[];
   readonly askedAt: number;
+  /** How often there had been reason to look at the history. */
+  readonly reasons: number;
   readonly before: SeenLog & { readonly cursors: ReadonlyMap<string, bigint> };
 };
 
@@ -37,7 +39,9 @@ export class RegistryFeed {
   readonly #random: Random;
   readonly #intervalMs: number;
   #standing: "unknown" | "trusted" | "rolled back" = "unknown";
-  #isHistoryDue = false;
+  /** How often there was reason to look at the registry's history, and up to which of them that was done. */
+  #historyReasons = 0;
+  #historyLookedAt = 0;
   #polling: Promise<void> | undefined;
   #isPolledAgain = false;
   #failures = 0;
@@ -54,6 +58,14 @@ export class RegistryFeed {
   /** True while nothing speaks against what the registry says. False before its first head. */
   get isTrusted(): boolean {
     return this.#standing === "trusted";
+  }
+
+  /**
+   * True while what the registry says may be put in place. False as long as it may have been restored since its history was last
+   * looked at: what it tells then may be of another history, and go on where the last one ended.
+   */
+  get isSettled(): boolean {
+    return this.isTrusted && this.#historyLookedAt === this.#historyReasons;
   }
 
   /** True if the registry fell behind what it had said. */
@@ -77,8 +89,10 @@ export class RegistryFeed {
 
   /** Anything may have been missed, and the registry may have been restored meanwhile: heads of all apps are due. */
   reconnected(): void {
-    this.#isHistoryDue = true;
+    this.#historyReasons++;
     this.wantHeads();
+    // Nothing that is told from here on is taken before, so the usual pause between two questions would only hold it up.
+    for (const app of this.apps.values()) app.askedAt = Number.NEGATIVE_INFINITY;
     void this.poll();
   }
 
@@ -107,7 +121,7 @@ export class RegistryFeed {
     const isBehind =
       value.logIndex < cursors.seenLog(this.client.domain).index ||
       value.apps.some(({ appId, sequence }) => sequence < (this.apps.get(appId)?.cursor ?? 0n));
-    if (!this.isTrusted || isBehind) {
+    if (!this.isSettled || isBehind) {
       // Perhaps late, perhaps the sign of something worse.
       this.wantHeads();
       return this.poll();
@@ -145,6 +159,8 @@ export class RegistryFeed {
         polled.push(await this.#ask(due.slice(start, start + MAX_APPS_OF_A_POLL)));
       } catch (error) {
         isComplete = false;
+        // Whatever kept it from answering, it may have been restored meanwhile.
+        this.#historyReasons++;
         this.#core.logger.warn({ registry: this.client.domain, err: error }, "heads could not be read");
       }
       if (this.#core.stopped()) return;
@@ -174,7 +190,8 @@ export class RegistryFeed {
       ...cursors.seenLog(this.client.domain),
       cursors: new Map(apps.map(({ appId, cursor }) => [appId, cursor])),
     };
-    return { heads: await this.client.getHeads(apps.map(({ appId }) => appId)), apps, askedAt, before };
+    const reasons = this.#historyReasons;
+    return { heads: await this.client.getHeads(apps.map(({ appId }) => appId)), apps, askedAt, reasons, before };
   }
 
   /** Decides whether the registry is to be believed after what it just said. */
@@ -186,20 +203,22 @@ export class RegistryFeed {
         return false;
       }
     }
-    if (this.isTrusted && !this.#isHistoryDue) return true;
-    if (!isComplete) return this.isTrusted;
+    if (this.isSettled) return true;
+    if (!isComplete) return false;
     const holds = await this.#historyHolds(last);
-    if (holds === undefined) return this.isTrusted;
+    if (holds === undefined) return false;
     if (!holds) {
       this.rolledBack("log_hash");
       return false;
     }
     if (this.isRolledBack) {
+      for (const app of this.apps.values()) app.expectNothing();
       this.#core.logger.warn({ registry: this.client.domain }, "the registry has caught up with what it had said");
     }
-    this.#isHistoryDue = false;
     this.#standing = "trusted";
-    return true;
+    this.#historyLookedAt = polled[0]?.reasons ?? 0;
+    // There may be a new reason since these heads were asked for: then the next ones count.
+    return this.isSettled;
   }
 
   /**

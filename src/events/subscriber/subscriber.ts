@@ -239,9 +239,11 @@ class EventSubscriber implements Subscriber {
     });
     if (app === undefined) return;
     const { found, event } = app;
-    // Before its first head a registry may have been restored, and the event be one of another history.
-    if (!found.registry.isTrusted) await found.registry.poll();
-    if (found.registry.isTrusted && !this.#isStopped) await found.take(event);
+    // A registry may have been restored, and the event be one of another history. Heads tell later what was not taken.
+    if (!found.registry.isSettled) await found.registry.poll();
+    if (this.#isStopped) return;
+    if (found.registry.isSettled) await found.take(event);
+    else found.expect(event.value.sequence);
   }
 
   async #takeHeads(statement: Statement): Promise<void> {
