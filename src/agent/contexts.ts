@@ -23,6 +23,10 @@ export class Contexts {
   readonly #announce;
   readonly #put;
   readonly #setDelivered;
+  readonly #setEpoch;
+  readonly #apps;
+  readonly #rewind;
+  readonly #rewindNews;
   readonly #remove;
 
   constructor(db: Database) {
@@ -48,6 +52,12 @@ export class Contexts {
     this.#setDelivered = db.prepare<[string, string, Uint8Array]>(
       "UPDATE contexts SET delivered = 1 WHERE app_id = ? AND service_id = ? AND context = ?",
     );
+    this.#setEpoch = db.prepare<[bigint, string, string]>(
+      "UPDATE contexts SET config_epoch = ? WHERE app_id = ? AND service_id = ?",
+    );
+    this.#apps = db.prepare<[], string>("SELECT app_id FROM contexts UNION SELECT app_id FROM context_news").pluck();
+    this.#rewind = db.prepare<[string]>("UPDATE contexts SET config_epoch = -1 WHERE app_id = ?");
+    this.#rewindNews = db.prepare<[string]>("DELETE FROM context_news WHERE app_id = ?");
     this.#remove = db.prepare<[string, string]>("DELETE FROM contexts WHERE app_id = ? AND service_id = ?");
   }
 
@@ -86,7 +96,10 @@ export class Contexts {
   /** Keeps a context, which its service then has to be told; unless the very same is known. */
   put(tenant: TenantId, context: OperationalContext, now: number): void {
     const known = this.get(tenant);
-    if (known !== undefined && equals(OperationalContextSchema, known.context, context)) return;
+    if (known !== undefined && equals(OperationalContextSchema, known.context, context)) {
+      this.#setEpoch.run(context.configEpoch, tenant.appId, tenant.serviceId);
+      return;
+    }
     const bytes = toBinary(OperationalContextSchema, context);
     this.#put.run(tenant.appId, tenant.serviceId, bytes, context.configEpoch, now);
   }
@@ -94,6 +107,17 @@ export class Contexts {
   /** Notes that the service was told, unless something newer has become known. */
   setDelivered({ appId, serviceId }: TenantId, context: OperationalContext): void {
     this.#setDelivered.run(appId, serviceId, toBinary(OperationalContextSchema, context));
+  }
+
+  /** The apps of which anything is known. */
+  apps(): string[] {
+    return this.#apps.all();
+  }
+
+  /** Lets the contexts of an app count anew: the next one that is read is news, whatever its epoch. */
+  rewind(appId: string): void {
+    this.#rewind.run(appId);
+    this.#rewindNews.run(appId);
   }
 
   remove({ appId, serviceId }: TenantId): void {

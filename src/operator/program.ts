@@ -3,17 +3,22 @@ import { resolve } from "node:path";
 import { type Command, InvalidArgumentError } from "commander";
 import { addUser } from "../auth/add-user.ts";
 import type { CliDeps } from "../cli/deps.ts";
-import { UnverifiedError, UsageError } from "../cli/exit-code.ts";
+import { InUseError, UnverifiedError, UsageError } from "../cli/exit-code.ts";
 import { readSecret } from "../cli/secrets.ts";
+import { loadConfig } from "../core/config.ts";
+import { isDomain } from "../core/domain.ts";
 import { playDemo } from "../demo/demo.ts";
+import { DatabaseInUseError } from "../store/database.ts";
 import { rebuildRegistry, startPersistentMesh } from "./commands.ts";
+import { processConfigSchema } from "./config.ts";
 import type { RunningMesh } from "./processes.ts";
+import { type EventsReset, listeningPart, resetEvents, type StoppedService } from "./reset-events.ts";
 import { serve } from "./serve.ts";
 
 const defaultFolder = "data";
 const defaultPort = 7100;
 
-/** Adds the commands of those who run parts: `serve`, `start`, `demo`, `registry rebuild` and `auth-provider add-user`. */
+/** Adds the commands of those who run parts: `serve`, `start`, `demo`, `registry rebuild`, `auth-provider add-user`, `events reset`. */
 export function addOperatorCommands(program: Command, deps: CliDeps): void {
   program
     .command("serve")
@@ -66,9 +71,11 @@ Example:
     .action(({ database }: { database: string }) => {
       const { json } = program.opts<{ json?: boolean }>();
       if (!existsSync(database)) throw new UsageError(`${database} does not exist`);
-      const report = rebuildRegistry(database, (entries) => {
-        if (json !== true && process.stderr.isTTY) process.stderr.write(`\r${entries} entries`);
-      });
+      const report = alone(() =>
+        rebuildRegistry(database, (entries) => {
+          if (json !== true && process.stderr.isTTY) process.stderr.write(`\r${entries} entries`);
+        }),
+      );
       print(json === true ? JSON.stringify(report) : describeReport(report));
       if (!report.equal) throw new UnverifiedError("the tables differed from the log");
     });
@@ -96,6 +103,49 @@ Example:
       const { json } = program.opts<{ json?: boolean }>();
       deps.stdout(`${json === true ? JSON.stringify({ subject }) : subject}\n`);
     });
+
+  program
+    .command("events")
+    .description("maintain what a stopped part knows of events")
+    .command("reset")
+    .description("have a part forget how far it came with a registry's events, and read them anew")
+    .argument("<file>", "the part's configuration, JSON, as for serve")
+    .option("--yes", "do it; without, only what would become of it is shown")
+    .addHelpText(
+      "after",
+      `
+For a registry whose history is another one for good, such as one that was restored from an old backup: its parts say
+REGISTRY_ROLLED_BACK and grant nothing until it is what it was, or this was done in each of them. What was taken back since the
+backup counts again then, but for services that this part saw unbound. First make sure that it is the registry's operator who
+says so.
+
+Example:
+  $ npx omi events reset data/journal/config.json --registry omi-registry.test
+  $ npx omi events reset data/journal/config.json --registry omi-registry.test --yes`,
+    )
+    .action((file: string, { yes = false }: { yes?: boolean }) => {
+      const { json, registry } = program.opts<{ json?: boolean; registry?: string }>();
+      if (registry === undefined || !isDomain(registry)) {
+        throw new UsageError("--registry <domain>: say whose history is to be taken as it is now");
+      }
+      const config = loadConfig(processConfigSchema, { file, env: process.env, prefix: "OMI_SERVE_" });
+      if (config.registry !== undefined) throw new UsageError("a registry listens to nobody's events");
+      const { databaseFile } = listeningPart(config, file);
+      if (!existsSync(databaseFile)) throw new UsageError(`${databaseFile} does not exist`);
+      const reset = alone(() => resetEvents(config, { file, registry, isToBe: yes }));
+      if (reset === undefined) throw new UsageError(`this part knows nothing of ${registry}`);
+      print(json === true ? JSON.stringify(resetJson(registry, yes, reset)) : describeReset(registry, yes, reset));
+    });
+}
+
+/** What needs a part's file alone, with the error that belongs to a part that runs. */
+function alone<T>(work: () => T): T {
+  try {
+    return work();
+  } catch (error) {
+    if (!(error instanceof DatabaseInUseError)) throw error;
+    throw new InUseError(error.message, error.nextStep, error);
+  }
 }
 
 type AddUserOptions = { database: string; user: string; passwordFile?: string };
@@ -132,6 +182,47 @@ Next, in another terminal:
 
 function describeReport({ entries, equal, after }: { entries: number; equal: boolean; after: string }): string {
   return `${entries} entries applied; the tables ${equal ? "are as they were" : "DIFFERED and are now as the log says"}. Digest ${after}`;
+}
+
+function resetJson(registry: string, isDone: boolean, { databaseFile, seen, apps, revoked, suspended }: EventsReset) {
+  const services = (list: readonly StoppedService[]) =>
+    list.map(({ appId, serviceId }) => ({ app_id: appId, service_id: serviceId }));
+  return {
+    registry,
+    database: databaseFile,
+    done: isDone,
+    forgotten: {
+      log_index: seen.index,
+      ...(seen.head && { head: seen.head }),
+      apps: apps.map(({ appId, sequence }) => ({ app_id: appId, sequence })),
+    },
+    stay_revoked: services(revoked),
+    suspended_until_history_says: services(suspended),
+  };
+}
+
+function describeReset(
+  registry: string,
+  isDone: boolean,
+  { databaseFile, seen, apps, revoked, suspended }: EventsReset,
+): string {
+  const lines = (list: readonly string[]) => list.map((line) => `  ${line}\n`).join("");
+  const services = (list: readonly StoppedService[]) =>
+    lines(list.map(({ appId, serviceId }) => `${appId} ${serviceId}`));
+  const head = seen.head && `, its head at ${seen.head.index} with the hash ${seen.head.hash}`;
+  return `${databaseFile} ${isDone ? "has forgotten" : "would forget"} of ${registry}:
+  its log up to index ${seen.index}${head ?? ""}
+${lines(apps.map(({ appId, sequence }) => `${appId} up to event ${sequence}`))}
+${revoked.length} services stay revoked in this part, whatever the registry says of them:
+${services(revoked)}
+${suspended.length} services are suspended in this part until the registry's history says something else of them:
+${services(suspended)}
+Everything else that the registry took back and no longer knows of counts again: keys, suspensions and unbindings that this part
+has not seen. ${
+    isDone
+      ? "At its next start the part reads all events anew; until it has, it grants nothing."
+      : "Nothing was changed. Run the same with --yes to do it."
+  }`;
 }
 
 function parsePort(text: string): number {

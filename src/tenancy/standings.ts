@@ -16,6 +16,9 @@ export const standingsMigration = `
   ) STRICT, WITHOUT ROWID;
 `;
 
+/** A service that is suspended or revoked. */
+export type Stopped = TenantId & { readonly status: ServiceStatus };
+
 /**
  * Which services may be trusted, by the events of their apps: kept on disk in the transaction of each event, so that a
  * service which was stopped stays so for this party from then on, whatever it can read or not. Methods that change the table
@@ -26,6 +29,9 @@ export const standingsMigration = `
 export class Standings {
   readonly #status;
   readonly #set;
+  readonly #stopped;
+  readonly #apps;
+  readonly #rewind;
 
   constructor(db: Database) {
     this.#status = db
@@ -36,6 +42,12 @@ export class Standings {
          ON CONFLICT (app_id, service_id) DO UPDATE SET status = excluded.status, sequence = excluded.sequence
          WHERE excluded.sequence > standings.sequence AND standings.status <> ?`,
     );
+    this.#stopped = db.prepare<[ServiceStatus], Stopped>(
+      `SELECT app_id AS appId, service_id AS serviceId, status FROM standings
+         WHERE status <> ? ORDER BY app_id, service_id`,
+    );
+    this.#apps = db.prepare<[], string>("SELECT DISTINCT app_id FROM standings").pluck();
+    this.#rewind = db.prepare<[string]>("UPDATE standings SET sequence = 0 WHERE app_id = ?");
   }
 
   /** The service's status as of the last event; undefined if none was about it. */
@@ -56,6 +68,24 @@ export class Standings {
     if (status === ServiceStatus.REVOKED) {
       throw new Refusal(Reason.SERVICE_REVOKED, "the developer has unbound the service");
     }
+  }
+
+  /** The services that events have stopped. */
+  stopped(): Stopped[] {
+    return this.#stopped.all(ServiceStatus.ACTIVE);
+  }
+
+  /** The apps of which anything is known. */
+  apps(): string[] {
+    return this.#apps.all();
+  }
+
+  /**
+   * Lets events of an app count anew from its first one. Until one comes, every service stays what it is; an end is for ever
+   * also then.
+   */
+  rewind(appId: string): void {
+    this.#rewind.run(appId);
   }
 
   /** Keeps what an event says of its service, if it says anything. */
