@@ -8,11 +8,15 @@ const tools: Readonly<Record<string, { version: readonly string[]; debianPackage
   h2load: { version: ["--version"], debianPackage: "nghttp2-client" },
   wrk: { version: ["-v"], debianPackage: "wrk" },
   openssl: { version: ["version"], debianPackage: "openssl" },
+  "nats-server": { version: ["--version"], debianPackage: "nats-server" },
 };
+
+// Debian keeps some where only root's PATH looks.
+const env = { ...process.env, PATH: `${process.env.PATH}:/usr/sbin` };
 
 /** The first line that a program says about its version; undefined if it is not installed. */
 export function versionOf(name: string): string | undefined {
-  const { error, stdout, stderr } = spawnSync(name, tools[name]?.version ?? [], { encoding: "utf8" });
+  const { error, stdout, stderr } = spawnSync(name, tools[name]?.version ?? [], { encoding: "utf8", env });
   return error === undefined ? `${stdout}${stderr}`.split("\n", 1)[0]?.trim() : undefined;
 }
 

@@ -142,29 +142,37 @@ function possessionOf(appId: string, serviceId: string, key: SigningKey, previou
   return signStatement(KeyPossessionSchema, { header: headerFor(registryDomain), ...message }, key);
 }
 
-/** RotateKey requests, in lanes: within a lane each builds on those before, and lanes have nothing to do with each other. */
-export function rotationLanes({ appId, services }: World, lanes: number, perService: number): Uint8Array[][] {
-  const bodies = Array.from({ length: lanes }, (): Uint8Array[] => []);
+/** Makes rotations of the services' keys, each good after those of its service before it, and for five minutes. */
+export function rotator({ appId, services }: World): (serviceId: string) => Statement {
   const current = new Map(services.map(({ serviceId, key }) => [serviceId, key]));
+  return (serviceId) => {
+    const key = current.get(serviceId);
+    if (key === undefined) throw new RangeError("no such service");
+    const next = createSigningKey(systemRandom(32));
+    current.set(serviceId, next);
+    return signStatement(
+      RotationSchema,
+      {
+        header: headerFor(registryDomain),
+        appId,
+        serviceId,
+        newPublicKey: next.publicKey,
+        keyPossession: possessionOf(appId, serviceId, next, key.keyId),
+        immediate: true,
+        context: "key_rotation",
+      },
+      key,
+    );
+  };
+}
+
+/** RotateKey requests, in lanes: within a lane each builds on those before, and lanes have nothing to do with each other. */
+export function rotationLanes(world: World, lanes: number, perService: number): Uint8Array[][] {
+  const bodies = Array.from({ length: lanes }, (): Uint8Array[] => []);
+  const rotate = rotator(world);
   for (let turn = 0; turn < perService; turn++) {
-    for (const [index, { serviceId, key: first }] of services.entries()) {
-      const key = current.get(serviceId) ?? first;
-      const next = createSigningKey(systemRandom(32));
-      current.set(serviceId, next);
-      const rotation = signStatement(
-        RotationSchema,
-        {
-          header: headerFor(registryDomain),
-          appId,
-          serviceId,
-          newPublicKey: next.publicKey,
-          keyPossession: possessionOf(appId, serviceId, next, key.keyId),
-          immediate: true,
-          context: "key_rotation",
-        },
-        key,
-      );
-      const request = create(RotateKeyRequestSchema, { statement: rotation });
+    for (const [index, { serviceId }] of world.services.entries()) {
+      const request = create(RotateKeyRequestSchema, { statement: rotate(serviceId) });
       bodies[index % lanes]?.push(toBinary(RotateKeyRequestSchema, request));
     }
   }

@@ -20,3 +20,8 @@ export async function serveLines<Question>(
   for await (const line of createInterface({ input: process.stdin })) say(await answer(JSON.parse(line)));
   await end();
 }
+
+/** The clock that all processes of a machine share and that never goes back, in microseconds. */
+export function monotonicMicros(): number {
+  return Number(process.hrtime.bigint()) / 1000;
+}

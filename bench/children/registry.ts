@@ -6,10 +6,12 @@ import { StatementSchema } from "../../gen/omi/statement/v1/statement_pb.ts";
 import { systemClock } from "../../src/core/clock.ts";
 import { createLogger } from "../../src/core/log.ts";
 import { systemRandom } from "../../src/core/random.ts";
+import { createNatsPublisher } from "../../src/events/nats/publisher.ts";
+import { defaultStreamSettings } from "../../src/events/nats/settings.ts";
 import { createRegistry } from "../../src/registry/service.ts";
 import { createServer } from "../../src/rpc/server.ts";
 import { benchDirectory, registryDomain, registryKey, type WorldFile } from "../world.ts";
-import { childOptions, serveLines } from "./lines.ts";
+import { childOptions, monotonicMicros, serveLines } from "./lines.ts";
 import { residentMemory } from "./memory.ts";
 
 /** A registry as it is operated, with every check switched on. */
@@ -20,12 +22,30 @@ export interface RegistryChildOptions {
   readonly tls?: { readonly certFile: string; readonly keyFile: string };
   /** The most writes that one commit covers. */
   readonly writeBatchSize?: number;
+  /** `host:port` of the NATS server where it publishes its events beside Watch. */
+  readonly natsServer?: string;
 }
 
-const { worldFile, tls, ...options } = childOptions<RegistryChildOptions>();
+/** `commits` asks when the rotations were committed since it was asked last, in microseconds of {@link monotonicMicros}. */
+export type RegistryQuestion = { readonly commits?: true };
+
+const { worldFile, tls, natsServer, ...options } = childOptions<RegistryChildOptions>();
 const logger = createLogger({ level: "warn", component: "registry", destination: process.stderr });
+let commits: number[] = [];
 const registry = await createRegistry({
   ...options,
+  failpoint(name) {
+    if (name === "rotate-key.after-commit") commits.push(monotonicMicros());
+  },
+  ...(natsServer !== undefined && {
+    publisher: createNatsPublisher({
+      settings: { servers: [natsServer] },
+      stream: defaultStreamSettings,
+      domain: registryDomain,
+      random: systemRandom,
+      logger,
+    }),
+  }),
   domain: registryDomain,
   keys: [{ key: registryKey, notBefore: 0, notAfter: 0 }],
   directory: benchDirectory,
@@ -52,7 +72,16 @@ const server = createServer({
   readyStreams: registry.readyStreams,
 });
 await server.listen();
-await serveLines({ url: server.address.url }, residentMemory, async () => {
-  await server.close(0);
-  await registry.close();
-});
+await serveLines<RegistryQuestion>(
+  { url: server.address.url },
+  (question) => {
+    if (question.commits === undefined) return residentMemory();
+    const taken = commits;
+    commits = [];
+    return taken;
+  },
+  async () => {
+    await server.close(0);
+    await registry.close();
+  },
+);

@@ -3,7 +3,7 @@ import { expect, test } from "vitest";
 import { FakeClock } from "../support/clock.ts";
 import { newFolder, removeFolder } from "../support/files.ts";
 import { type Fate, FaultyPublisher } from "./faulty-publisher.ts";
-import { openBench, settle } from "./outbox-bench.ts";
+import { openStand, settle } from "./outbox-stand.ts";
 
 type Step =
   | { append: number }
@@ -40,24 +40,24 @@ async function play(script: readonly Step[]): Promise<void> {
   const publisher = new FaultyPublisher();
   let fates: Fate[] = [];
   publisher.fate = () => fates.shift() ?? "confirmed";
-  let bench = openBench(folder, publisher, clock);
+  let stand = openStand(folder, publisher, clock);
   for (const step of script) {
-    if ("append" in step) bench.append(`app${step.append}`);
+    if ("append" in step) stand.append(`app${step.append}`);
     if ("fates" in step) fates = step.fates;
     if ("cut" in step) publisher.cut();
     if ("wait" in step) clock.advance(step.wait);
-    if ("crash" in step) bench.crash();
-    if ("restart" in step) await bench.stop();
-    if ("crash" in step || "restart" in step) bench = openBench(folder, publisher, clock);
+    if ("crash" in step) stand.crash();
+    if ("restart" in step) await stand.stop();
+    if ("crash" in step || "restart" in step) stand = openStand(folder, publisher, clock);
     await settle();
   }
   fates = [];
   clock.advance(60);
   await settle();
   for (const appId of ["app0", "app1", "app2"]) {
-    expect(publisher.firstKept(appId)).toEqual(bench.log.eventsOfApp(appId, 0, 1000).map((event) => event.index));
+    expect(publisher.firstKept(appId)).toEqual(stand.log.eventsOfApp(appId, 0, 1000).map((event) => event.index));
   }
-  expect(bench.outbox.publishedIndex).toBe(bench.log.eventsAfter(0, 1000).at(-1)?.index ?? 0);
-  await bench.stop();
+  expect(stand.outbox.publishedIndex).toBe(stand.log.eventsAfter(0, 1000).at(-1)?.index ?? 0);
+  await stand.stop();
   removeFolder(folder);
 }

@@ -2,13 +2,13 @@ import { describe, expect, test } from "vitest";
 import { FakeClock } from "../support/clock.ts";
 import { temporaryFolder } from "../support/files.ts";
 import { FaultyPublisher } from "./faulty-publisher.ts";
-import { openBench, settle } from "./outbox-bench.ts";
+import { openStand, settle } from "./outbox-stand.ts";
 
 const shop = "test.omi-registry.alice.shop.0a1b2c";
 const blog = "test.omi-registry.alice.blog.0a1b2c";
 
 function start(folder = temporaryFolder(), publisher = new FaultyPublisher(), clock = new FakeClock()) {
-  return { folder, publisher, clock, ...openBench(folder, publisher, clock) };
+  return { folder, publisher, clock, ...openStand(folder, publisher, clock) };
 }
 
 const indexes = ({ kept }: FaultyPublisher) => kept.map((event) => event.index);

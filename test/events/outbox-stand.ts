@@ -11,7 +11,7 @@ import { FakeClock } from "../support/clock.ts";
 import type { FaultyPublisher } from "./faulty-publisher.ts";
 
 /** A log with an outbox, as a registry has them. */
-export interface OutboxBench {
+export interface OutboxStand {
   outbox: Outbox;
   log: Log;
   /** Commits an event of an app, and says so. */
@@ -25,7 +25,7 @@ export interface OutboxBench {
 }
 
 /** Opens the file `registry.db` of a folder. */
-export function openBench(folder: string, publisher: FaultyPublisher, clock = new FakeClock()): OutboxBench {
+export function openStand(folder: string, publisher: FaultyPublisher, clock = new FakeClock()): OutboxStand {
   const db = openDatabase(join(folder, "registry.db"), [logMigration, outboxMigration]);
   db.pragma("synchronous = OFF"); // No power is lost in these tests.
   const lastSequence = db.prepare<[string], number>("SELECT max(sequence) FROM log WHERE app_id = ?").pluck();
