@@ -14,8 +14,19 @@ export interface WriteQueueOptions {
   failpoint?: (name: string) => void;
 }
 
+/** What is particular to a write. */
+export interface WriteOptions {
+  /**
+   * True for what this party reads again from elsewhere if it is missing, and believes nothing until it has: it is kept
+   * whatever happens to the process, but may be taken back by a loss of power until a later write is synced. Whatever is
+   * told to others because of it must be behind such a write.
+   */
+  readonly readAgain?: boolean;
+}
+
 interface Job {
   name: string;
+  readAgain: boolean;
   work: () => unknown;
   resolve: (value: unknown) => void;
   reject: (error: unknown) => void;
@@ -50,16 +61,16 @@ export class WriteQueue {
    * Runs `work` in the next transaction.
    *
    * @param name names the job at failpoints
-   * @returns what `work` returned, once it is on disk
+   * @returns what `work` returned, once it is on disk; see {@link WriteOptions.readAgain} for what that means there
    * @throws what `work` threw, and then nothing of it is on disk; OVERLOADED or SHUTTING_DOWN if it was never run
    */
-  run<T>(name: string, work: () => T): Promise<T> {
+  run<T>(name: string, work: () => T, { readAgain = false }: WriteOptions = {}): Promise<T> {
     if (this.#closed) return Promise.reject(new Refusal(Reason.SHUTTING_DOWN, "the store is closing"));
     if (this.#waiting.length >= this.#capacity) {
       return Promise.reject(new Refusal(Reason.OVERLOADED, "too many writes are waiting"));
     }
     return new Promise<T>((resolve, reject) => {
-      this.#waiting.push({ name, work, resolve: resolve as (value: unknown) => void, reject });
+      this.#waiting.push({ name, readAgain, work, resolve: resolve as (value: unknown) => void, reject });
       this.#schedule();
     });
   }
@@ -85,10 +96,9 @@ export class WriteQueue {
     const batch = this.#waiting.splice(0, this.#batchSize);
     let outcomes: Outcome[];
     try {
-      this.#db.exec("BEGIN IMMEDIATE");
-      outcomes = batch.map((job) => this.#runInSavepoint(job));
-      for (const job of batch) this.#failpoint(`${job.name}.before-commit`);
-      this.#db.exec("COMMIT");
+      outcomes = batch.every(({ readAgain }) => readAgain)
+        ? this.#withoutSync(() => this.#transact(batch))
+        : this.#transact(batch);
     } catch (error) {
       // The disk is full, the file is locked, or a test says so: nothing of the batch was kept, and every caller is told.
       if (this.#db.inTransaction) this.#db.exec("ROLLBACK");
@@ -104,6 +114,29 @@ export class WriteQueue {
       }
       if ("error" in outcome) outcome.job.reject(outcome.error);
       else outcome.job.resolve(outcome.value);
+    }
+  }
+
+  #transact(batch: readonly Job[]): Outcome[] {
+    this.#db.exec("BEGIN IMMEDIATE");
+    const outcomes = batch.map((job) => this.#runInSavepoint(job));
+    for (const job of batch) this.#failpoint(`${job.name}.before-commit`);
+    this.#db.exec("COMMIT");
+    return outcomes;
+  }
+
+  /**
+   * The write-ahead log is synced from its beginning, so the next commit with a sync keeps these as well; after a loss of power
+   * before that, the file is as it was some commits ago, and never anything in between.
+   */
+  #withoutSync<T>(transact: () => T): T {
+    this.#db.exec("PRAGMA synchronous = NORMAL");
+    try {
+      return transact();
+    } finally {
+      // The pragma has no effect inside of a transaction.
+      if (this.#db.inTransaction) this.#db.exec("ROLLBACK");
+      this.#db.exec("PRAGMA synchronous = FULL");
     }
   }
 

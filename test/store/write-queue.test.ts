@@ -169,3 +169,43 @@ test("closing commits what waits and takes no more", async () => {
   expect(isRefusal(late, Reason.SHUTTING_DOWN)).toBe(true);
   expect(words()).toEqual(["a", "b"]);
 });
+
+describe("a job that is read again from elsewhere", () => {
+  const SYNCED = 2;
+  /** Adds a word; returns whether the commit was to be synced. */
+  const adding = ({ db, queue }: ReturnType<typeof started>, word: string, readAgain: boolean) =>
+    queue.run(
+      "add",
+      () => {
+        db.prepare("INSERT INTO words VALUES (?)").run(word);
+        return db.pragma("synchronous", { simple: true }) === SYNCED;
+      },
+      { readAgain },
+    );
+
+  test("is committed without a sync, and the next one with", async () => {
+    const queue = started();
+    expect(await adding(queue, "a", true)).toBe(false);
+    expect(queue.words()).toEqual(["a"]);
+    expect(await adding(queue, "b", false)).toBe(true);
+    expect(await adding(queue, "c", true)).toBe(false);
+    expect(queue.db.pragma("synchronous", { simple: true })).toBe(SYNCED);
+  });
+
+  test("is synced with another one that shares its commit", async () => {
+    const queue = started();
+    expect(await Promise.all([adding(queue, "a", true), adding(queue, "b", false)])).toEqual([true, true]);
+  });
+
+  test("fails as others do, and leaves nothing behind, nor the mode", async () => {
+    const queue = started({
+      failpoint(name) {
+        if (name === "add.before-commit") throw new Error("cut off");
+      },
+    });
+    await expect(adding(queue, "a", true)).rejects.toThrow("cut off");
+    expect(queue.words()).toEqual([]);
+    expect(queue.db.inTransaction).toBe(false);
+    expect(queue.db.pragma("synchronous", { simple: true })).toBe(SYNCED);
+  });
+});

@@ -175,7 +175,8 @@ export class AppFeed {
   async #apply(events: readonly VerifiedEvent[]): Promise<void> {
     const { writes, cursors, counts, clock, logger, applied } = this.#core;
     const outcomes = await Promise.allSettled(
-      events.map(({ value }) => writes.run(APPLY_JOB, () => this.#applyOnce(value))),
+      // What a loss of power takes back is read from the registry again, before anything is believed.
+      events.map(({ value }) => writes.run(APPLY_JOB, () => this.#applyOnce(value), { readAgain: true })),
     );
     if (this.#core.stopped()) return;
     // A commit may have failed, or succeeded without our being told: what counts is on disk.
