@@ -41,17 +41,6 @@ export class UsageError extends Error {
   override readonly name = "UsageError";
 }
 
-/** Something that a command needs alone is in use. */
-export class InUseError extends Error {
-  override readonly name = "InUseError";
-  readonly nextStep: string;
-
-  constructor(message: string, nextStep: string, cause?: unknown) {
-    super(message, { cause });
-    this.nextStep = nextStep;
-  }
-}
-
 /** Something signed was looked at and does not verify; what is wrong was printed. */
 export class UnverifiedError extends Error {
   override readonly name = "UnverifiedError";
@@ -63,7 +52,6 @@ export function exitCodeOf(error: unknown): ExitCode {
   if (error instanceof UsageError || error instanceof KeyFileError || error instanceof ConfigError) {
     return ExitCode.USAGE;
   }
-  if (error instanceof InUseError) return ExitCode.UNAVAILABLE;
   if (error instanceof UnverifiedError) return ExitCode.UNVERIFIED;
   return error instanceof Refusal ? exitCodeOfRefusal(error) : ExitCode.INTERNAL;
 }

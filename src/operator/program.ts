@@ -3,12 +3,11 @@ import { resolve } from "node:path";
 import { type Command, InvalidArgumentError } from "commander";
 import { addUser } from "../auth/add-user.ts";
 import type { CliDeps } from "../cli/deps.ts";
-import { InUseError, UnverifiedError, UsageError } from "../cli/exit-code.ts";
+import { UnverifiedError, UsageError } from "../cli/exit-code.ts";
 import { readSecret } from "../cli/secrets.ts";
 import { loadConfig } from "../core/config.ts";
 import { isDomain } from "../core/domain.ts";
 import { playDemo } from "../demo/demo.ts";
-import { DatabaseInUseError } from "../store/database.ts";
 import { rebuildRegistry, startPersistentMesh } from "./commands.ts";
 import { processConfigSchema } from "./config.ts";
 import type { RunningMesh } from "./processes.ts";
@@ -71,11 +70,9 @@ Example:
     .action(({ database }: { database: string }) => {
       const { json } = program.opts<{ json?: boolean }>();
       if (!existsSync(database)) throw new UsageError(`${database} does not exist`);
-      const report = alone(() =>
-        rebuildRegistry(database, (entries) => {
-          if (json !== true && process.stderr.isTTY) process.stderr.write(`\r${entries} entries`);
-        }),
-      );
+      const report = rebuildRegistry(database, (entries) => {
+        if (json !== true && process.stderr.isTTY) process.stderr.write(`\r${entries} entries`);
+      });
       print(json === true ? JSON.stringify(report) : describeReport(report));
       if (!report.equal) throw new UnverifiedError("the tables differed from the log");
     });
@@ -132,20 +129,10 @@ Example:
       if (config.registry !== undefined) throw new UsageError("a registry listens to nobody's events");
       const { databaseFile } = listeningPart(config, file);
       if (!existsSync(databaseFile)) throw new UsageError(`${databaseFile} does not exist`);
-      const reset = alone(() => resetEvents(config, { file, registry, isToBe: yes }));
+      const reset = resetEvents(config, { file, registry, isToBe: yes });
       if (reset === undefined) throw new UsageError(`this part knows nothing of ${registry}`);
       print(json === true ? JSON.stringify(resetJson(registry, yes, reset)) : describeReset(registry, yes, reset));
     });
-}
-
-/** What needs a part's file alone, with the error that belongs to a part that runs. */
-function alone<T>(work: () => T): T {
-  try {
-    return work();
-  } catch (error) {
-    if (!(error instanceof DatabaseInUseError)) throw error;
-    throw new InUseError(error.message, error.nextStep, error);
-  }
 }
 
 type AddUserOptions = { database: string; user: string; passwordFile?: string };

@@ -7,9 +7,10 @@ import { parseAppId } from "../core/app-id.ts";
 import { toHex } from "../core/bytes.ts";
 import { besideConfig } from "../core/config.ts";
 import { Cursors } from "../events/subscriber/cursors.ts";
-import { type Database, type Migration, openDatabaseAlone } from "../store/database.ts";
+import { type Database, type Migration, openDatabase } from "../store/database.ts";
 import { Standings } from "../tenancy/standings.ts";
 import type { ProcessConfig } from "./config.ts";
+import { mustHoldAlone } from "./hold.ts";
 
 /** A service that events have stopped. */
 export type StoppedService = { readonly appId: string; readonly serviceId: string };
@@ -45,7 +46,7 @@ type Listening = {
  *
  * @param isToBe false to change nothing, and only tell what would become of it
  * @returns undefined if the part knows nothing of the registry
- * @throws DatabaseInUseError while the part runs
+ * @throws UsageError while the part runs
  * @throws RangeError if the part is one that doesn't listen to events
  */
 export function resetEvents(
@@ -53,7 +54,8 @@ export function resetEvents(
   { file, registry, isToBe }: { file: string | undefined; registry: string; isToBe: boolean },
 ): EventsReset | undefined {
   const { databaseFile, migrations, has } = listeningPart(config, file);
-  const db = openDatabaseAlone(databaseFile, migrations);
+  const release = mustHoldAlone(databaseFile);
+  const db = openDatabase(databaseFile, migrations);
   try {
     return db.transaction(() => {
       const known = readKnown(db, registry, has.standings);
@@ -63,6 +65,7 @@ export function resetEvents(
     })();
   } finally {
     db.close();
+    release();
   }
 }
 

@@ -22,50 +22,13 @@ export type Migration = string;
 export function openDatabase(path: string, migrations: readonly Migration[]): Database {
   if (path !== ":memory:") createPrivateFile(path);
   const db = new BetterSqlite3(path);
-  prepare(db, migrations);
-  return db;
-}
-
-function prepare(db: Database, migrations: readonly Migration[]): void {
   db.pragma("journal_mode = WAL");
   db.pragma("synchronous = FULL");
   db.pragma("foreign_keys = ON");
   db.pragma("busy_timeout = 5000");
   db.pragma("trusted_schema = OFF");
   migrate(db, migrations);
-}
-
-/** A database can't be had alone, as somebody has it open. */
-export class DatabaseInUseError extends Error {
-  override readonly name = "DatabaseInUseError";
-  readonly nextStep = "Stop the part that it belongs to, and run the same command again.";
-}
-
-/**
- * Opens an existing database for maintenance: until it is closed, nobody else can read or write it.
- *
- * @throws DatabaseInUseError if anybody has it open, in this process or another
- * @throws if there is no such file, or it is from a newer version
- */
-export function openDatabaseAlone(path: string, migrations: readonly Migration[]): Database {
-  const db = new BetterSqlite3(path, { fileMustExist: true, timeout: 0 });
-  try {
-    db.pragma("locking_mode = EXCLUSIVE");
-    // Whoever has a database in WAL mode open keeps a shared lock on it, so only its last user can leave that mode.
-    db.pragma("journal_mode = DELETE");
-    // Begun with the lock that is then kept.
-    db.exec("BEGIN EXCLUSIVE; COMMIT");
-  } catch (cause) {
-    db.close();
-    if (!isBusy(cause)) throw cause;
-    throw new DatabaseInUseError(`${path} is in use`, { cause });
-  }
-  prepare(db, migrations);
   return db;
-}
-
-function isBusy(error: unknown): boolean {
-  return error instanceof BetterSqlite3.SqliteError && /^SQLITE_(?:BUSY|LOCKED)/.test(error.code);
 }
 
 /** Makes the file with mode 0600 before SQLite does, so that it is at no time readable by others. */

@@ -1,16 +1,7 @@
-import { spawn } from "node:child_process";
-import { once } from "node:events";
 import { statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import BetterSqlite3 from "better-sqlite3";
-import { describe, expect, onTestFinished, test } from "vitest";
-import {
-  type Database,
-  DatabaseInUseError,
-  type Migration,
-  openDatabase,
-  openDatabaseAlone,
-} from "../../src/store/database.ts";
+import { expect, onTestFinished, test } from "vitest";
+import { type Database, type Migration, openDatabase } from "../../src/store/database.ts";
 import { temporaryFolder } from "../support/files.ts";
 
 const first: Migration = "CREATE TABLE notes (note TEXT NOT NULL) STRICT; INSERT INTO notes VALUES ('first');";
@@ -83,49 +74,4 @@ test("a migration that fails leaves nothing behind, and the ones before it in pl
 
 test("a database in memory needs no file", () => {
   expect(notes(open(":memory:", [first, second]))).toEqual(["first", "second"]);
-});
-
-describe("a database that is opened alone", () => {
-  const migrations = ["CREATE TABLE t (n INTEGER) STRICT"];
-  const file = () => {
-    const path = join(temporaryFolder(), "part.db");
-    openDatabase(path, migrations).close();
-    return path;
-  };
-
-  test("is not had while anybody has it open, idle or not, in this process or another", async () => {
-    const path = file();
-    const db = openDatabase(path, migrations);
-    expect(() => openDatabaseAlone(path, migrations)).toThrow(DatabaseInUseError);
-    db.prepare("INSERT INTO t VALUES (1)").run();
-    expect(() => openDatabaseAlone(path, migrations)).toThrow(DatabaseInUseError);
-    db.close();
-    const script = `const db = new (require("better-sqlite3"))(process.argv[1]); db.pragma("journal_mode = WAL");
-      db.prepare("SELECT * FROM t").all(); console.log("open"); process.stdin.resume(); process.stdin.on("end", () => db.close());`;
-    const other = spawn(process.execPath, ["-e", script, path], { stdio: ["pipe", "pipe", "inherit"] });
-    await once(other.stdout, "data");
-    expect(() => openDatabaseAlone(path, migrations)).toThrow(DatabaseInUseError);
-    other.stdin.end();
-    await once(other, "exit");
-    openDatabaseAlone(path, migrations).close();
-  });
-
-  test("is nobody else's until it is closed, and then as it was, with what was done", () => {
-    const path = file();
-    const alone = openDatabaseAlone(path, migrations);
-    alone.prepare("INSERT INTO t VALUES (7)").run();
-    expect(() => openDatabaseAlone(path, migrations)).toThrow(DatabaseInUseError);
-    const other = new BetterSqlite3(path, { timeout: 0 });
-    expect(() => other.prepare("SELECT * FROM t").all()).toThrow(/locked/);
-    other.close();
-    alone.close();
-    const db = openDatabase(path, migrations);
-    expect(db.prepare("SELECT n FROM t").pluck().all()).toEqual([7]);
-    expect(db.pragma("journal_mode", { simple: true })).toBe("wal");
-    db.close();
-  });
-
-  test("is not made", () => {
-    expect(() => openDatabaseAlone(join(temporaryFolder(), "none.db"), migrations)).toThrow();
-  });
 });
