@@ -1,6 +1,10 @@
 import { type DescMethodUnary, type Message, toBinary } from "@bufbuild/protobuf";
 import { createClient, type Transport } from "@connectrpc/connect";
-import { ServiceKeyRotatedSchema, ServiceProvisionedSchema } from "../../../gen/omi/agent/v1/agent_pb.ts";
+import {
+  ServiceKeyRotatedSchema,
+  ServiceProvisionedSchema,
+  type TerminationReceipt,
+} from "../../../gen/omi/agent/v1/agent_pb.ts";
 import { AgentService, TenancyService } from "../../../gen/omi/agent/v1/agent_service_pb.ts";
 import { AuthProvisionedSchema } from "../../../gen/omi/auth/v1/auth_pb.ts";
 import { AuthProviderService } from "../../../gen/omi/auth/v1/auth_service_pb.ts";
@@ -70,7 +74,8 @@ export async function askRegistryAgain(log: RegistryFacts["log"], transport: Tra
 
 /**
  * Sends providers every order that they have answered once more. Returns what had another outcome. Tenants that were
- * terminated since are not provisioned again.
+ * terminated since are not provisioned again. An order to terminate what had ended already was answered with the receipt and
+ * left nothing behind, so it is known only for as long as it is fresh.
  */
 export async function askProvidersAgain(calls: Calls, connections: Connections): Promise<string[]> {
   const terminated = new Set(calls.to(TenancyService).filter(isTermination).map(tenantOf));
@@ -83,7 +88,9 @@ export async function askProvidersAgain(calls: Calls, connections: Connections):
       return outcomeOf(response) === outcomeOf(order.response) ? undefined : `${name}: another outcome`;
     } catch (error) {
       const isGone = isRefusal(error, Reason.TENANT_TERMINATED) || isRefusal(error, Reason.PROVIDER_REFUSED);
-      return isGone && terminated.has(tenantOf(order)) ? undefined : `${name}: ${describe(error)}`;
+      if (isGone && terminated.has(tenantOf(order))) return undefined;
+      if (isRefusal(error, Reason.TIMESTAMP_TOO_OLD) && cameAfterTheEnd(order)) return undefined;
+      return `${name}: ${describe(error)}`;
     }
   });
 }
@@ -126,6 +133,14 @@ export async function reuseNonces(
 
 function isTermination({ method }: AnsweredCall): boolean {
   return method.name === TenancyService.method.terminateService.name;
+}
+
+/** True of an order that was answered with the receipt for another one, which had ended the tenant before. */
+function cameAfterTheEnd({ statement, response }: AnsweredCall): boolean {
+  const { receipt } = response as Message & { receipt?: Statement };
+  if (receipt === undefined) return false;
+  const { requestDigest } = opened(receipt).message as TerminationReceipt;
+  return !equalBytes(requestDigest, statementId(statement));
 }
 
 /** What may not change about an answer: a receipt as a whole; of other answers what they say, but not when. */
