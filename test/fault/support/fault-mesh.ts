@@ -1,6 +1,8 @@
+import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { systemRandom } from "../../../src/core/random.ts";
-import { type Mesh, meshSize, prepareMesh } from "../../../src/operator/mesh.ts";
+import type { ProcessConfigFile } from "../../../src/operator/config.ts";
+import { type Mesh, type MeshOptions, meshSize, prepareMesh } from "../../../src/operator/mesh.ts";
 import { newFolder, removeFolder } from "../../support/files.ts";
 import { Chance } from "./chance.ts";
 import { FaultMember } from "./fault-member.ts";
@@ -37,6 +39,14 @@ export class FaultMesh {
       return [member.name, new FaultMember(mesh.folder, member, (problem) => this.problems.push(problem))];
     });
     this.members = Object.fromEntries(members) as Record<PartName, FaultMember>;
+  }
+
+  /** Changes the configuration of a part that is not running. */
+  configure(name: PartName, change: (config: ProcessConfigFile) => void): void {
+    const { configFile } = this.members[name].member;
+    const config = JSON.parse(readFileSync(configFile, "utf8"));
+    change(config);
+    writeFileSync(configFile, JSON.stringify(config, undefined, 2));
   }
 
   /** The SQLite file of a part. */
@@ -109,10 +119,13 @@ export class FaultMesh {
  * Runs a test with a mesh of its own, which has not been started. If it fails, it says with which seed and what the
  * processes logged last, and the mesh's folder stays.
  */
-export async function withFaultMesh(test: (mesh: FaultMesh, chance: Chance) => Promise<void>): Promise<void> {
+export async function withFaultMesh(
+  test: (mesh: FaultMesh, chance: Chance) => Promise<void>,
+  options: Pick<MeshOptions, "viewMaxAgeSeconds"> = { viewMaxAgeSeconds: 1 },
+): Promise<void> {
   const folder = newFolder();
   const ports = await steadyPorts(meshSize);
-  const mesh = new FaultMesh(prepareMesh(folder, { ports, random: systemRandom, viewMaxAgeSeconds: 1 }));
+  const mesh = new FaultMesh(prepareMesh(folder, { ...options, ports, random: systemRandom }));
   try {
     await test(mesh, new Chance(settings.seed));
     await mesh.stop();

@@ -51,9 +51,18 @@ type LogRow = {
   event: Uint8Array | null;
 };
 
-/** Reads the file of a registry that is stopped. */
+/** The sequence of each app's last event, from the file of a registry that may be running. */
+export function readSequences(file: string): ReadonlyMap<string, bigint> {
+  const db = new BetterSqlite3(file, { readonly: true });
+  const apps = db.prepare<[], { appId: string; sequence: number }>("SELECT app_id AS appId, sequence FROM apps").all();
+  db.close();
+  return new Map(apps.map(({ appId, sequence }) => [appId, BigInt(sequence)]));
+}
+
+/** Reads the file of a registry, at one moment if it is running. */
 export function readRegistry(file: string): RegistryFacts {
   const db = new BetterSqlite3(file, { readonly: true });
+  db.exec("BEGIN");
   try {
     const log = db
       .prepare<[], LogRow>(

@@ -6,12 +6,22 @@ import { randomInt } from "node:crypto";
  */
 const DEFAULT_ROUNDS = 120;
 
+const rounds = wholeNumber("OMI_FAULT_ROUNDS") ?? DEFAULT_ROUNDS;
+
 /** Settings of the suite, from the environment. */
 export const settings = {
-  rounds: wholeNumber("OMI_FAULT_ROUNDS") ?? DEFAULT_ROUNDS,
+  rounds,
   /** What all decisions follow from. Another one each time, unless `OMI_FAULT_SEED` says otherwise. */
   seed: wholeNumber("OMI_FAULT_SEED") ?? randomInt(2 ** 32),
 } as const;
+
+/**
+ * How often something is done that is done `count` times in a run of the usual size: more or less often if
+ * `OMI_FAULT_ROUNDS` says so, but never less often than `least`.
+ */
+export function scaled(count: number, least = 4): number {
+  return Math.max(least, Math.ceil((count * rounds) / DEFAULT_ROUNDS));
+}
 
 function wholeNumber(variable: string): number | undefined {
   const text = process.env[variable];
