@@ -1,6 +1,14 @@
+import { toBinary } from "@bufbuild/protobuf";
 import { expect, test } from "vitest";
-import { listen } from "../events/support.ts";
-import { bindTestService, registerTestApp, rotateTestService, type TestService } from "../support/developer.ts";
+import { StatementSchema } from "../../gen/omi/statement/v1/statement_pb.ts";
+import { eventsOf, listen } from "../events/support.ts";
+import {
+  bindTestService,
+  present,
+  registerTestApp,
+  rotateTestService,
+  type TestService,
+} from "../support/developer.ts";
 import { type RunningRegistry, startRegistry } from "../support/registry.ts";
 import { carrierFrom, consumer, openEar } from "./support/listening.ts";
 import { LiveClock } from "./support/live-clock.ts";
@@ -95,6 +103,21 @@ test("a message that is no event is dropped, and hides none", async () => {
   await rotate(registry, service, 1);
   await expect.poll(() => ear.heard, patient).toEqual([`${service.app.appId} 3`]);
   await expect.poll(async () => (await consumerInfo(nats)).num_ack_pending, patient).toBe(0);
+});
+
+test("an event that nobody signed is counted as forged by the part that gets it", async () => {
+  const { nats, registry, service } = await startPublishing();
+  const { appId } = service.app;
+  const part = await listen(registry, [appId], { carrier: carrierFrom(nats) });
+  await expect.poll(() => part.sequencesOf(appId), patient).toEqual([1, 2]);
+  await expect.poll(async () => (await consumerInfo(nats).catch(() => undefined))?.num_waiting, patient).toBe(1);
+  const [event] = await eventsOf(registry, appId);
+  const unsigned = toBinary(StatementSchema, { ...present(event), signature: new Uint8Array() });
+  const jetstream = (await bareConnection(nats)).jetstream();
+  await jetstream.publish("omi.v1.omi-registry_test.alice.shop_0a1b2c.purge", unsigned);
+  await rotate(registry, service, 1);
+  await expect.poll(() => part.sequencesOf(appId), patient).toEqual([1, 2, 3]);
+  expect(part.status(appId).counts).toMatchObject({ forged: 1n });
 });
 
 test("an app that is removed is not heard of any more", async () => {

@@ -134,30 +134,40 @@ class Feed {
 
   #take(delivery: Delivery): void {
     if (this.#end.signal.aborted) return;
-    const event = decodeEvent(delivery.data);
+    const event = decodeStatement(delivery.data);
     if (event === undefined) {
       this.#options.logger.warn({ registry: this.#registry }, "a message in the stream is no event");
       delivery.terminate();
       return;
     }
-    if (!this.apps.has(event.appId)) {
+    const appId = appOf(event);
+    // What can't be opened is about no app. The listener counts it among what does not verify.
+    if (appId !== undefined && !this.apps.has(appId)) {
       delivery.ack();
       return;
     }
-    this.#listener.receive({ event: event.statement }).then(
+    this.#listener.receive({ event }).then(
       () => delivery.ack(),
       (err: unknown) => {
-        this.#options.logger.warn({ err, appId: event.appId }, "an event could not be taken");
+        this.#options.logger.warn({ err, appId }, "an event could not be taken");
         delivery.retry(RETRY_MS);
       },
     );
   }
 }
 
-function decodeEvent(data: Uint8Array): { appId: string; statement: Statement } | undefined {
+function decodeStatement(data: Uint8Array): Statement | undefined {
   try {
-    const statement = fromBinary(StatementSchema, data);
-    return { appId: openAnswer(EventSchema, statement).message.appId, statement };
+    return fromBinary(StatementSchema, data);
+  } catch {
+    return undefined;
+  }
+}
+
+/** The app that an event says it is about; undefined if it isn't even signed, or no event. */
+function appOf(statement: Statement): string | undefined {
+  try {
+    return openAnswer(EventSchema, statement).message.appId;
   } catch {
     return undefined;
   }

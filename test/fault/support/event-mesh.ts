@@ -10,7 +10,7 @@ import { systemRandom } from "../../../src/core/random.ts";
 import { createDeveloper, type Developer } from "../../../src/developer/developer.ts";
 import { generateSigningKey } from "../../../src/developer/signing-key.ts";
 import type { StreamSettings } from "../../../src/events/nats/settings.ts";
-import { eventSubject } from "../../../src/events/nats/subjects.ts";
+import { domainToken, eventSubject } from "../../../src/events/nats/subjects.ts";
 import { rebuildRegistry } from "../../../src/operator/commands.ts";
 import { meshDomains } from "../../../src/operator/mesh.ts";
 import { openAnswer } from "../../../src/statement/statement.ts";
@@ -154,10 +154,38 @@ export class NatsFaultMesh extends RunningFaultMesh {
     await until(`${count} messages in the stream`, async () => (await this.stored()) >= count);
   }
 
-  /** How many messages the consumer of a part was given and has not acknowledged. */
-  unacknowledged(name: PartName): Promise<number> {
-    const consumer = this.mesh.members[name].member.domain.replaceAll(".", "_");
-    return this.jetstream(async (manager) => (await manager.consumers.info(stream, consumer)).num_ack_pending);
+  /** Waits until the consumer of a part has delivered all messages that are in the stream now. */
+  async untilDelivered(name: PartName): Promise<void> {
+    const { last_seq } = await this.jetstream(async (manager) => (await manager.streams.info(stream)).state);
+    await until(`${name} to be given message ${last_seq}`, async () => {
+      const { delivered } = await this.#consumer(name);
+      return delivered.stream_seq >= last_seq;
+    });
+  }
+
+  /** Waits until a part has acknowledged all that its consumer delivered, some of it perhaps once more. */
+  async untilAcknowledged(name: PartName): Promise<void> {
+    await until(`${name} to have acknowledged all`, async () => {
+      const { num_ack_pending, num_pending } = await this.#consumer(name);
+      return num_ack_pending === 0 && num_pending === 0;
+    });
+  }
+
+  /** Has the server deliver to all parts only what matches a subject, while they stay connected. */
+  async filterConsumers(subject: string): Promise<void> {
+    await this.jetstream(async (manager) => {
+      for (const name of listenerNames) {
+        await manager.consumers.update(stream, this.#consumerName(name), { filter_subject: subject });
+      }
+    });
+  }
+
+  #consumer(name: PartName) {
+    return this.jetstream((manager) => manager.consumers.info(stream, this.#consumerName(name)));
+  }
+
+  #consumerName(name: PartName): string {
+    return domainToken(this.mesh.members[name].member.domain);
   }
 
   /** Publishes signed events beside the registry, as one who is allowed to, in this order. */

@@ -48,7 +48,7 @@ export function openEar(
   let connected = 0;
   const connection = carrier.open({
     async receive(message: CarriedMessage) {
-      if (!("event" in message)) return;
+      if (!("event" in message) || message.event.signature.length === 0) return;
       messages.push(message.event);
       if (message.event.type !== EventSchema.typeName) return;
       const { appId, sequence } = openAnswer(EventSchema, message.event).message;
