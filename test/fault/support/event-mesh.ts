@@ -62,6 +62,11 @@ export class RunningFaultMesh {
     await this.developer.claimNamespace({ registry, namespace });
   }
 
+  /** Registers an app and does nothing more with it. Returns its AppID. */
+  async registerApp(slug: string): Promise<string> {
+    return (await this.developer.registerApp({ registry, namespace, slug, displayName: slug })).appId;
+  }
+
   /**
    * Makes an app with an Auth Provider and two services, to which all parts listen, Billing because of an article.
    *
@@ -69,8 +74,7 @@ export class RunningFaultMesh {
    */
   async newApp(): Promise<{ appId: string; write: () => Promise<string> }> {
     const { developer, users } = this;
-    const slug = `app-${this.appIds.length + 1}`;
-    const { appId } = await developer.registerApp({ registry, namespace, slug, displayName: slug });
+    const appId = await this.registerApp(`app-${this.appIds.length + 1}`);
     const services = [{ role: OperationalRole.BILLING, name: "bill", url: `http://${billing}` }];
     await developer.updateBackbone({ appId, services });
     await developer.provisionAuth({ appId, provider: auth });
