@@ -38,7 +38,7 @@ export type Dialer = {
   readonly https: https.Agent;
   /** A `createConnection` for `http2.connect`. */
   connectHttp2(url: URL): net.Socket;
-  /** Closes the agents' connections. */
+  /** Ends all connections and makes no more: what is called afterwards fails at once, and keeps no process from ending. */
   close(): void;
 };
 
@@ -55,9 +55,12 @@ export function createDialer(options: DialerOptions): Dialer {
   const { allowPrivate = never, allowPlain = never, lookup = resolve, ca, clock = systemClock } = options;
   const { connectTimeoutMs = 5_000 } = options;
   const mapped = parseHosts(options.hosts ?? {});
+  const open = new Set<net.Socket>();
+  let isClosed = false;
 
   /** Where to dial, and whether DNS may answer with any address there. Throws ADDRESS_NOT_ALLOWED. */
   function target(host: string, port: number, secure: boolean): Target & { guarded: boolean } {
+    if (isClosed) throw Object.assign(new Error("nobody is called any more"), { code: "ECONNREFUSED" });
     const isPrivate = allowPrivate(host);
     const isPlain = allowPlain(host);
     if (!secure && !isPlain) throw notAllowed(`${host} may not be called without TLS`);
@@ -102,6 +105,8 @@ export function createDialer(options: DialerOptions): Dialer {
     const timedOut = Object.assign(new Error(`connecting to ${host} timed out`), { code: "ETIMEDOUT" });
     const cancel = clock.setTimer(connectTimeoutMs, () => socket.destroy(timedOut));
     socket.once(secure ? "secureConnect" : "connect", cancel).once("close", cancel);
+    open.add(socket);
+    socket.once("close", () => open.delete(socket));
     return socket;
   }
 
@@ -118,8 +123,10 @@ export function createDialer(options: DialerOptions): Dialer {
       return dial(host, port === "" ? (secure ? 443 : 80) : Number(port), secure, ["h2"]);
     },
     close() {
+      isClosed = true;
       plainAgent.destroy();
       secureAgent.destroy();
+      for (const socket of open) socket.destroy();
     },
   };
 }

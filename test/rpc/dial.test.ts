@@ -117,6 +117,18 @@ describe.each(HTTP_VERSIONS)("the dialler, for HTTP/%s", (httpVersion) => {
     expect((await refusalOf(call("https://registry.test", options, httpVersion))).reason).toBe(unavailable);
   });
 
+  test("connects no more once it is closed, whatever is called still", async () => {
+    const server = await start();
+    const dialer = createDialer({ hosts: { "registry.test": new URL(server.url).host }, allowPlain: () => true });
+    const transport = createTransport({ baseUrl: "http://registry.test", dialer, unavailable, httpVersion });
+    cleanUp(() => transport.close());
+    const client = createClient(EchoService, transport);
+    await client.echo({ value: "hello" });
+    transport.close();
+    dialer.close();
+    expect((await refusalOf(client.echo({ value: "hello" }))).reason).toBe(unavailable);
+  });
+
   test("says that a name without address is unavailable", async () => {
     const lookup = () => Promise.reject(Object.assign(new Error("no such name"), { code: "ENOTFOUND" }));
     expect((await refusalOf(call("https://registry.test", { lookup }, httpVersion))).reason).toBe(unavailable);
