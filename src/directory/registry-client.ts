@@ -249,8 +249,8 @@ export class RegistryClient {
   }
 
   /** Reads the heads of the log and of some apps, fresh; see {@link RegistryEvents.getHeads}. */
-  getHeads(appIds: readonly string[] = []): Promise<Verified<Heads>> {
-    return this.#events.getHeads(appIds);
+  getHeads(appIds: readonly string[] = [], knownLogIndex = 0n): Promise<Verified<Heads>> {
+    return this.#events.getHeads(appIds, knownLogIndex);
   }
 
   /** Verifies an event that came another way; see {@link RegistryEvents.verifyEvent}. */

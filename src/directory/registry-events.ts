@@ -52,6 +52,8 @@ export type WatchItem = ({ readonly kind: "event" } & VerifiedEvent) | ({ readon
 
 const NONCE_LENGTH = 16;
 
+const HASH_LENGTH = 32;
+
 /** A registry's events and its log, read and verified. Methods fail as those of `RegistryClient` do. */
 export class RegistryEvents {
   readonly #connection: RegistryConnection;
@@ -103,13 +105,24 @@ export class RegistryEvents {
     return list;
   }
 
-  /** Reads the heads of the log and of some apps, made for this call. Apps that the registry does not know are left out. */
-  async getHeads(appIds: readonly string[]): Promise<Verified<Heads>> {
-    const request = create(GetHeadsRequestSchema, { appIds: [...appIds], nonce: this.#random(NONCE_LENGTH) });
+  /**
+   * Reads the heads of the log and of some apps, made for this call. Apps that the registry does not know are left out.
+   *
+   * @param knownLogIndex the index of a log entry whose hash the answer shall hold, if the log reaches so far; 0 for none
+   */
+  async getHeads(appIds: readonly string[], knownLogIndex: bigint): Promise<Verified<Heads>> {
+    const nonce = this.#random(NONCE_LENGTH);
+    const request = create(GetHeadsRequestSchema, { appIds: [...appIds], nonce, knownLogIndex });
     const { heads } = await this.#connection.call((transport) =>
       createClient(EventService, transport).getHeads(request),
     );
-    return this.#heads(heads, "heads", queryOf(GetHeadsRequestSchema, request));
+    const answer = await this.#heads(heads, "heads", queryOf(GetHeadsRequestSchema, request));
+    const { knownLogHash, logIndex } = answer.value;
+    const isDue = 0n < knownLogIndex && knownLogIndex <= logIndex;
+    if (knownLogHash.length !== (isDue ? HASH_LENGTH : 0)) {
+      throw this.#invalid("heads.known_log_hash", "it has the wrong length");
+    }
+    return answer;
   }
 
   /**

@@ -75,6 +75,7 @@ export class Log {
   readonly #head;
   readonly #insert;
   readonly #find;
+  readonly #hashAt;
   readonly #read;
   readonly #appEvents;
   readonly #allEvents;
@@ -92,6 +93,7 @@ export class Log {
     const columns = `entry_index AS "index", time, statement_id AS statementId, statement, private,
        effect_type AS effectType, effect, previous_hash AS previousHash, hash`;
     this.#find = db.prepare<[Uint8Array], EntryRow>(`SELECT ${columns} FROM log WHERE statement_id = ?`);
+    this.#hashAt = db.prepare<[bigint], Uint8Array>("SELECT hash FROM log WHERE entry_index = ?").pluck();
     this.#read = db.prepare<[number, number], EntryRow>(
       `SELECT ${columns} FROM log WHERE entry_index >= ? ORDER BY entry_index LIMIT ?`,
     );
@@ -138,6 +140,11 @@ export class Log {
   find(statementId: Uint8Array): StoredEntry | undefined {
     const row = this.#find.get(statementId);
     return row === undefined ? undefined : toEntry(row);
+  }
+
+  /** The hash of the entry at an index; empty if there is none. */
+  hashAt(index: bigint): Uint8Array {
+    return index > BigInt(this.head().index) ? new Uint8Array() : (this.#hashAt.get(index) ?? new Uint8Array());
   }
 
   /** Up to `limit` entries from index `start` on. */

@@ -9,9 +9,17 @@ const headsLifeSeconds = 10;
 /**
  * Signs where the log and some apps stand now.
  *
- * @param query the encoded request that this answers; empty if it answers none
+ * @param answering the encoded request that this answers, and the index of an entry whose hash the caller wants; none if it
+ *   answers no request
  */
-export function signHeads(core: RegistryCore, appIds: Iterable<string>, query = new Uint8Array()): Statement {
+export function signHeads(
+  core: RegistryCore,
+  appIds: Iterable<string>,
+  { query, knownLogIndex }: { query: Uint8Array; knownLogIndex: bigint } = {
+    query: new Uint8Array(),
+    knownLogIndex: 0n,
+  },
+): Statement {
   const now = registryTime(core);
   const head = core.log.head();
   const apps = [...new Set(appIds)].sort().flatMap((appId) => {
@@ -25,5 +33,6 @@ export function signHeads(core: RegistryCore, appIds: Iterable<string>, query = 
     logIndex: BigInt(head.index),
     logHash: head.hash,
     apps,
+    knownLogHash: core.log.hashAt(knownLogIndex),
   });
 }

@@ -104,6 +104,17 @@ test("a registry that was restored and has grown again before the part is connec
   expect(again.sequencesOf(app.appId)).toEqual(countTo(3));
 });
 
+test("so is one that was restored and has grown again between two questions, without anybody's noticing", async () => {
+  const { app, registry, start, restore, backup } = await startWithBackup();
+  const part = await start(registry);
+  await untilAt(part, app.appId, 3);
+  const old = await restore(backup);
+  for (const serviceId of ["other-1", "other-2", "other-3"]) await bindTestService(old, app, serviceId);
+  await untilRolledBack(part, old, app);
+  await part.carrier.bring(...(await eventsOf(old, app.appId)));
+  expect(part.sequencesOf(app.appId)).toEqual(countTo(3));
+});
+
 test("so is one that was restored and has grown again while it could not be asked", async () => {
   const { app, registry, start, restore, backup } = await startWithBackup();
   const part = await start(registry);

@@ -1,7 +1,6 @@
 import type { Heads } from "../../../gen/omi/event/v1/event_pb.ts";
 import { equalBytes } from "../../core/bytes.ts";
 import type { Random } from "../../core/random.ts";
-import { isRefusal, Reason } from "../../core/refusal.ts";
 import type { RegistryClient } from "../../directory/registry-client.ts";
 import type { Verified } from "../../directory/verified.ts";
 import type { AppFeed } from "./app-feed.ts";
@@ -167,7 +166,7 @@ export class RegistryFeed {
     }
     this.#failures = isComplete ? 0 : this.#failures + 1;
     const last = polled.at(-1);
-    if (last === undefined || !(await this.#judge(polled, last, isComplete)) || this.#core.stopped()) return;
+    if (last === undefined || !this.#judge(polled, isComplete)) return;
     await this.#remember(last.heads.value);
     for (const { heads, apps, askedAt } of polled) {
       const sequences = sequencesOf(heads.value);
@@ -191,26 +190,22 @@ export class RegistryFeed {
       cursors: new Map(apps.map(({ appId, cursor }) => [appId, cursor])),
     };
     const reasons = this.#historyReasons;
-    return { heads: await this.client.getHeads(apps.map(({ appId }) => appId)), apps, askedAt, reasons, before };
+    const heads = await this.client.getHeads(
+      apps.map(({ appId }) => appId),
+      before.head?.index,
+    );
+    return { heads, apps, askedAt, reasons, before };
   }
 
   /** Decides whether the registry is to be believed after what it just said. */
-  async #judge(polled: readonly Polled[], last: Polled, isComplete: boolean): Promise<boolean> {
-    for (const answer of polled) {
-      const problem = problemOf(answer);
-      if (problem !== undefined) {
-        this.rolledBack(problem);
-        return false;
-      }
+  #judge(polled: readonly Polled[], isComplete: boolean): boolean {
+    const problem = polled.map(problemOf).find((found) => found !== undefined);
+    if (problem !== undefined) {
+      this.rolledBack(problem);
+      return false;
     }
     if (this.isSettled) return true;
     if (!isComplete) return false;
-    const holds = await this.#historyHolds(last);
-    if (holds === undefined) return false;
-    if (!holds) {
-      this.rolledBack("log_hash");
-      return false;
-    }
     if (this.isRolledBack) {
       for (const app of this.apps.values()) app.expectNothing();
       this.#core.logger.warn({ registry: this.client.domain }, "the registry has caught up with what it had said");
@@ -219,25 +214,6 @@ export class RegistryFeed {
     this.#historyLookedAt = polled[0]?.reasons ?? 0;
     // There may be a new reason since these heads were asked for: then the next ones count.
     return this.isSettled;
-  }
-
-  /**
-   * Whether the log still has, at the place of the last head that was remembered, the entry that it had. A registry that
-   * was restored and has grown again since is caught by this. Undefined: it can't be told now.
-   */
-  async #historyHolds({ heads, before: { head } }: Polled): Promise<boolean | undefined> {
-    if (head === undefined) return true;
-    const { logIndex, logHash } = heads.value;
-    if (logIndex === head.index) return equalBytes(logHash, head.hash);
-    try {
-      const { entries } = await this.client.readLog({ after: { index: head.index - 1n, time: 0n }, pageSize: 1 });
-      return equalBytes(entries[0]?.hash ?? new Uint8Array(), head.hash);
-    } catch (error) {
-      if (isRefusal(error, Reason.UNIMPLEMENTED)) return true;
-      if (isRefusal(error, Reason.ANSWER_INVALID)) return false;
-      this.#core.logger.warn({ registry: this.client.domain, err: error }, "the log could not be read");
-      return undefined;
-    }
   }
 
   /** Keeps how far the log is, if that is news. */
@@ -280,7 +256,9 @@ export class RegistryFeed {
 /** What, in an answer to our own question, is behind what had been seen before it; undefined if nothing is. */
 function problemOf({ heads: { value }, apps, before }: Polled): string | undefined {
   if (value.logIndex < before.index) return "log_index";
-  if (value.logIndex === before.head?.index && !equalBytes(value.logHash, before.head.hash)) return "log_hash";
+  // At the place of the last head that was remembered, the log must have the entry that it had. A registry that was restored and
+  // has grown again since is caught by this.
+  if (before.head !== undefined && !equalBytes(value.knownLogHash, before.head.hash)) return "log_hash";
   const sequences = sequencesOf(value);
   const isBehind = ({ appId }: AppFeed) => (sequences.get(appId) ?? 0n) < (before.cursors.get(appId) ?? 0n);
   return apps.some(isBehind) ? "sequence" : undefined;

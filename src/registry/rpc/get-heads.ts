@@ -6,5 +6,5 @@ import { signHeads } from "../heads.ts";
 /** Reads the heads of the log and of some apps. */
 export function getHeads(core: RegistryCore, request: GetHeadsRequest) {
   const query = toBinary(GetHeadsRequestSchema, request, { writeUnknownFields: false });
-  return { heads: signHeads(core, request.appIds, query) };
+  return { heads: signHeads(core, request.appIds, { query, knownLogIndex: request.knownLogIndex }) };
 }

@@ -10,7 +10,10 @@ import { type RunningRegistry, registryDomain, startRegistry } from "../../suppo
 import { unknownAppId } from "../support/records.ts";
 import { refused } from "../support/refused.ts";
 
-async function heads(registry: RunningRegistry, request: { appIds?: string[]; nonce?: Uint8Array } = {}) {
+async function heads(
+  registry: RunningRegistry,
+  request: { appIds?: string[]; nonce?: Uint8Array; knownLogIndex?: bigint } = {},
+) {
   const opened = openAnswer(HeadsSchema, present((await registry.events.getHeads(request)).heads));
   await verifySignature(opened, registry.key.publicKey);
   return opened;
@@ -22,6 +25,15 @@ test("the head of the log, which the last entry's hash proves", async () => {
   const { message } = await heads(registry);
   const { entries } = await registry.log.readLog({});
   expect(message).toMatchObject({ origin: registryDomain, logIndex: 3n, logHash: entries.at(-1)?.hash, apps: [] });
+});
+
+test("the hash of an earlier entry, as long as the log has it", async () => {
+  const registry = await startRegistry();
+  await registerTestApp(registry);
+  const { entries } = await registry.log.readLog({});
+  const hashAt = async (knownLogIndex: bigint) => (await heads(registry, { knownLogIndex })).message.knownLogHash;
+  for (const entry of entries) expect(await hashAt(entry.index)).toEqual(entry.hash);
+  for (const none of [0n, 4n, 2n ** 64n - 1n]) expect(await hashAt(none)).toEqual(new Uint8Array());
 });
 
 test("the heads of the apps that were asked for, each once, in order, unknown ones left out", async () => {
