@@ -25,14 +25,14 @@ export async function announceAuth(core: RegistryCore, request: AnnounceAuthRequ
     private: true,
     signerKey: (opened) => registeredSigner(core, opened, AuthAnnouncementSchema).publicKey,
     verifyNested: ({ message }, now) => verifyProviderAnswer(core, message, now),
-    decide({ message, header }, { endpointUrl }, now) {
+    decide({ message, header }, provider, now) {
       const authKeys = core.store.keysOfService(message.appId, AUTH_SERVICE_ID, KeyRole.AUTH, now);
       const facts = {
         app: core.store.app(message.appId),
         activeAuthKey: authKeys.find((key) => key.state === KeyState.ACTIVE),
         authKeyUsed: isKeyUsed(core, message.authPublicKey),
         serviceKeyUsed: isKeyUsed(core, message.servicePublicKey),
-        endpointUrl,
+        provider,
       };
       return decideAuthAnnouncement(facts, message, header.signer, core.policy, now);
     },
@@ -70,7 +70,7 @@ async function verifyProviderAnswer(core: RegistryCore, announcement: AuthAnnoun
       now,
     ),
   ]);
-  return { endpointUrl: provider.baseUrl };
+  return provider;
 }
 
 /**

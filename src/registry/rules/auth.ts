@@ -21,8 +21,8 @@ export function decideAuthAnnouncement(
     activeAuthKey: KeyRow | undefined;
     authKeyUsed: boolean;
     serviceKeyUsed: boolean;
-    /** Where the provider's RPCs are served, from its directory entry. */
-    endpointUrl: string;
+    /** The provider that answered: the key that it signed with, and where its RPCs are served by its directory entry. */
+    provider: { publicKey: Uint8Array; baseUrl: string };
   },
   announcement: AuthAnnouncement,
   signer: string,
@@ -32,9 +32,11 @@ export function decideAuthAnnouncement(
   const app = requireApp(facts.app);
   requireMaster(app, signer);
   const configEpoch = nextEpoch(app, announcement.expectedConfigEpoch);
-  requireUnusedKey(facts.authKeyUsed, "auth_public_key");
+  const { authPublicKey, servicePublicKey } = announcement;
+  const { provider } = facts;
+  requireUnusedKey(facts.authKeyUsed || equalBytes(authPublicKey, provider.publicKey), "auth_public_key");
   requireUnusedKey(
-    facts.serviceKeyUsed || equalBytes(announcement.authPublicKey, announcement.servicePublicKey),
+    facts.serviceKeyUsed || [authPublicKey, provider.publicKey].some((key) => equalBytes(servicePublicKey, key)),
     "service_public_key",
   );
   const previous = facts.activeAuthKey;
@@ -49,7 +51,7 @@ export function decideAuthAnnouncement(
     configEpoch,
     authProvider: announcement.authProvider,
     authProviderUrl: announcement.authProviderUrl,
-    endpointUrl: facts.endpointUrl,
+    endpointUrl: provider.baseUrl,
     authPublicKey: announcement.authPublicKey,
     servicePublicKey: announcement.servicePublicKey,
     previousAuthPublicKey: previous?.publicKey ?? new Uint8Array(),

@@ -101,7 +101,7 @@ export function decideBinding(
     }
     if ((proof.header?.timestamp ?? 0n) <= BigInt(service.suspendedAt)) throw superseded();
   }
-  requireUnusedKey(facts.keyUsed, "public_key");
+  requireUnusedKey(facts.keyUsed || bindingSigner === proof.providerKeyId, "public_key");
   return create(ServiceBoundSchema, {
     appId: app.appId,
     serviceId: binding.serviceId,

@@ -194,6 +194,8 @@ describeSignedRpc<AuthWorld>({
       draft: (world) => draftOf({ ...world, serviceKey: world.authKey }),
     },
     takenKey("auth_public_key", "the Master key", async ({ app }) => app.master),
+    takenKey("auth_public_key", "the Provider key", async () => providers.auth.key),
+    takenKey("service_public_key", "the Provider key", async () => providers.auth.key),
     takenKey("service_public_key", "the registry's key", async ({ registry }) => registry.key),
     takenKey("auth_public_key", "a service's key", async ({ registry, app }) => {
       const { key } = await bindTestService(registry, app);

@@ -352,6 +352,7 @@ describeSignedRpc<BindingWorld>({
       await rotateTestService(registry, service, { immediate: true });
       return service.key;
     }),
+    takenKey("the Provider key", async () => providers.article.key),
     takenKey("the Auth key", async ({ registry, app }) => {
       const authKey = testKey(`auth ${app.appId}`);
       await registry.registry.announceAuth({ statement: announcementOf(registry.clock, app, { authKey }) });
