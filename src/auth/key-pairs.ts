@@ -2,6 +2,7 @@ import type { Random } from "../core/random.ts";
 import { createSigningKey, exportSeed, type SigningKey } from "../statement/crypto.ts";
 import { SEED_LENGTH } from "../statement/ed25519-form.ts";
 import { LruCache } from "../statement/lru-cache.ts";
+import { CommittedCache } from "../store/committed-cache.ts";
 import type { Database } from "../store/database.ts";
 
 /** The two keys of one answer to a developer, announced together. */
@@ -42,6 +43,7 @@ export class KeyPairs {
   readonly #random: Random;
   readonly #secretsKept = new LruCache<string, PairSecrets>(SECRETS_KEPT);
   readonly #ofApp;
+  readonly #knownOfApp: CommittedCache<readonly KeyPair[]>;
   readonly #byNumber;
   readonly #secrets;
   readonly #order;
@@ -53,6 +55,7 @@ export class KeyPairs {
 
   constructor(db: Database, random: Random) {
     this.#random = random;
+    this.#knownOfApp = new CommittedCache(db);
     this.#ofApp = db.prepare<[string], Row>(`SELECT ${columns} FROM key_pairs WHERE app_id = ? ORDER BY number DESC`);
     this.#byNumber = db.prepare<[number], Row>(`SELECT ${columns} FROM key_pairs WHERE number = ?`);
     this.#secrets = db.prepare<[number], { auth_seed: Buffer; service_seed: Buffer }>(
@@ -74,8 +77,8 @@ export class KeyPairs {
   }
 
   /** The pairs of an app, newest first. */
-  ofApp(appId: string): KeyPair[] {
-    return this.#ofApp.all(appId).map(pairOf);
+  ofApp(appId: string): readonly KeyPair[] {
+    return this.#knownOfApp.get(appId, () => this.#ofApp.all(appId).map(pairOf));
   }
 
   /** The private halves of a pair; undefined if it is gone. */
@@ -115,6 +118,7 @@ export class KeyPairs {
       exportSeed(serviceKey),
       configEpoch,
     );
+    this.#knownOfApp.forget(appId);
     const number = Number(inserted.lastInsertRowid);
     return { number, appId, authKeyId: keyId, authPublicKey: publicKey, configEpoch, inUse: false };
   }
@@ -127,11 +131,13 @@ export class KeyPairs {
   /** Notes that the tenant's Service key is the one of this pair now. */
   setInUse({ number, appId }: KeyPair): void {
     this.#setInUse.run(number, appId);
+    this.#knownOfApp.forget(appId);
   }
 
   /** Drops all keys of an app. The orders stay known. */
   removeAll(appId: string): void {
     this.#removeAll.run(appId);
+    this.#knownOfApp.forget(appId);
   }
 }
 

@@ -24,7 +24,7 @@ import { Reason, Refusal } from "../core/refusal.ts";
 import { signStatement } from "../statement/statement.ts";
 import { type RegistryCore, registryTime } from "./core.ts";
 import { requireApp } from "./rules/authority.ts";
-import { type AppRow, type KeyRow, KeyState, type ServiceRow } from "./store.ts";
+import { type AppRow, type AppState, KeyState, type ServiceKeyRow, type ServiceRow } from "./store.ts";
 import { appSubject, namespaceSubject } from "./subjects.ts";
 
 /** For how long an answer may be used at most, in seconds. */
@@ -88,7 +88,7 @@ export function serviceFacts(
   serviceId: string,
   now: number,
 ): Facts<typeof ServiceAnswerSchema> {
-  const app = requireApp(core.store.app(appId));
+  const app = requireApp(core.store.appState(appId));
   const service = serviceMessage(core, requireService(core.store.service(appId, serviceId)), now);
   return factsOfApp(ServiceAnswerSchema, { service }, app, service.keys);
 }
@@ -97,7 +97,7 @@ export function serviceFacts(
 export function factsOfApp<Desc extends DescMessage>(
   schema: Desc,
   message: MessageInitShape<Desc>,
-  app: AppRow,
+  app: AppState,
   keys: readonly KeyRecord[],
 ): Facts<Desc> {
   return {
@@ -232,7 +232,7 @@ function contextMessage(core: RegistryCore, app: AppRow, now: number): Operation
   });
 }
 
-function keyRecords(rows: readonly KeyRow[]): KeyRecord[] {
+function keyRecords(rows: readonly ServiceKeyRow[]): KeyRecord[] {
   return rows.map((row) =>
     create(KeyRecordSchema, {
       publicKey: row.publicKey,

@@ -43,7 +43,7 @@ export function commit(core: RegistryCore, decided: DecidedStatement, now: numbe
 function signEvent(core: RegistryCore, effect: Effect, logIndex: number, now: number) {
   const facts = eventOf(effect);
   if (facts?.appId === undefined) return undefined;
-  const app = core.store.app(facts.appId);
+  const app = core.store.appState(facts.appId);
   if (app === undefined) throw new Error("an effect on an app left no app");
   const event = signStatement(
     EventSchema,

@@ -90,6 +90,12 @@ const resentCodesMigration = `
   ALTER TABLE contacts ADD COLUMN code_sent_at INTEGER NOT NULL DEFAULT 0;
 `;
 
+/** A service's keys are read with it, so the index holds all that is wanted of them. */
+const coveringKeysMigration = `
+  DROP INDEX keys_by_service;
+  CREATE INDEX keys_by_service ON keys (app_id, service_id, role, status, not_after, key_id, public_key);
+`;
+
 /** The tables that follow from the log, children before parents. */
 export const projectionTables = ["proofs", "keys", "services", "apps", "namespaces", "registry_keys"] as const;
 
@@ -98,4 +104,5 @@ export const registryMigrations: readonly Migration[] = [
   [logMigration, noncesMigration, projectionMigration, contactsMigration].join("\n"),
   outboxMigration,
   resentCodesMigration,
+  coveringKeysMigration,
 ];

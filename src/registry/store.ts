@@ -16,22 +16,26 @@ export interface NamespaceRow {
   claimedAt: number;
 }
 
-/** An app, with the Master key of its namespace. */
-export interface AppRow {
+/** What changes about an app with every event. */
+export interface AppState {
   appId: string;
+  configEpoch: number;
+  /** The number of events so far. */
+  sequence: number;
+}
+
+/** An app, with the Master key of its namespace. */
+export interface AppRow extends AppState {
   ownerNamespace: string;
   projectSlug: string;
   displayName: string;
   description: string;
   /** Unix seconds. */
   registeredAt: number;
-  configEpoch: number;
   /** The BackboneChanged effect, encoded; empty if there was none. */
   backbone: Uint8Array;
   authProvider: string;
   authProviderUrl: string;
-  /** The number of events so far. */
-  sequence: number;
   masterKeyId: string;
   masterPublicKey: Uint8Array;
 }
@@ -91,6 +95,9 @@ export interface ContactRow {
   codeSentAt: number;
 }
 
+/** A key of a service that counts. */
+export type ServiceKeyRow = Pick<KeyRow, "keyId" | "publicKey" | "state" | "notAfter">;
+
 const keyColumns = `key_id AS keyId, public_key AS publicKey, role, namespace, app_id AS appId, service_id AS serviceId,
   status AS state, not_after AS notAfter`;
 
@@ -105,6 +112,7 @@ export class RegistryStore {
   readonly #namespace;
   readonly #foldedNamespace;
   readonly #app;
+  readonly #appState;
   readonly #foldedSlug;
   readonly #service;
   readonly #services;
@@ -133,6 +141,9 @@ export class RegistryStore {
          master_key_id AS masterKeyId, master_public_key AS masterPublicKey
        FROM apps JOIN namespaces ON namespace = owner_namespace WHERE app_id = ?`,
     );
+    this.#appState = db.prepare<[string], AppState>(
+      "SELECT app_id AS appId, config_epoch AS configEpoch, sequence FROM apps WHERE app_id = ?",
+    );
     this.#foldedSlug = db
       .prepare<[string, string], 1>("SELECT 1 FROM apps WHERE owner_namespace = ? AND folded_slug = ?")
       .pluck();
@@ -143,10 +154,12 @@ export class RegistryStore {
       `SELECT ${serviceColumns} FROM services WHERE app_id = ? AND service_id > ? ORDER BY service_id LIMIT ?`,
     );
     this.#key = db.prepare<[string], KeyRow>(`SELECT ${keyColumns} FROM keys WHERE key_id = ?`);
-    this.#keysOfService = db.prepare<[string, string, number, number], KeyRow>(
-      `SELECT ${keyColumns} FROM keys
-       WHERE app_id = ? AND service_id = ? AND role = ? AND (status = 1 OR (status = 2 AND not_after > ?))
-       ORDER BY status, not_after DESC, key_id`,
+    // At most one key is active and one in grace; of several Auth keys in grace the order follows in JavaScript, as a sort
+    // here would be made for every single row.
+    this.#keysOfService = db.prepare<[string, string, number, number], ServiceKeyRow>(
+      `SELECT key_id AS keyId, public_key AS publicKey, status AS state, not_after AS notAfter FROM keys
+       WHERE app_id = ? AND service_id = ? AND role = ? AND status <= 2 AND (status = 1 OR not_after > ?)
+       ORDER BY status`,
     );
     this.#proof = db.prepare<[Uint8Array], ProofRow>(
       "SELECT app_id AS appId, service_id AS serviceId, key_id AS keyId FROM proofs WHERE proof_id = ?",
@@ -190,6 +203,11 @@ export class RegistryStore {
     return this.#app.get(appId);
   }
 
+  /** The part of {@link app} that answers about its services need: far cheaper to read. */
+  appState(appId: string): AppState | undefined {
+    return this.#appState.get(appId);
+  }
+
   /** True if the namespace has an app with this folded slug. */
   slugTaken(namespace: string, folded: string): boolean {
     return this.#foldedSlug.get(namespace, folded) !== undefined;
@@ -210,8 +228,9 @@ export class RegistryStore {
   }
 
   /** The keys that count at `now` (Unix seconds): the active one first, then those in grace, the longest first. */
-  keysOfService(appId: string, serviceId: string, role: KeyRole, now: number): KeyRow[] {
-    return this.#keysOfService.all(appId, serviceId, role, now);
+  keysOfService(appId: string, serviceId: string, role: KeyRole, now: number): ServiceKeyRow[] {
+    const keys = this.#keysOfService.all(appId, serviceId, role, now);
+    return keys.length < 2 ? keys : keys.sort(byStateAndEnd);
   }
 
   proof(proofId: Uint8Array): ProofRow | undefined {
@@ -249,4 +268,8 @@ export class RegistryStore {
   closeCode(namespace: string): void {
     this.#closeCode.run(namespace);
   }
+}
+
+function byStateAndEnd(a: ServiceKeyRow, b: ServiceKeyRow): number {
+  return a.state - b.state || b.notAfter - a.notAfter || (a.keyId < b.keyId ? -1 : 1);
 }

@@ -34,6 +34,9 @@ export type Dispatch = {
   answer(request: NodeServerRequest, response: NodeServerResponse, received?: Received): void;
 };
 
+// Nobody hears of it any more. Without a reason, the signal would make an error with a stack for every call.
+const over = new Error("the exchange is over");
+
 type DispatchOptions = {
   readonly handlers: Handlers;
   readonly httpRoutes: readonly HttpRoute[];
@@ -71,7 +74,7 @@ export function createDispatch(options: DispatchOptions): Dispatch {
     );
     response.once("close", () => {
       cancel();
-      arriving.abort();
+      arriving.abort(over);
     });
     discardBodyAfter(response, request);
 

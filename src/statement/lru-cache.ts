@@ -3,6 +3,8 @@ export class LruCache<Key, Value> {
   readonly #capacity: number;
   // A Map iterates in insertion order, so the first entry is the least recently used one.
   readonly #entries = new Map<Key, Value>();
+  /** What was used last: getting it again moves nothing. */
+  #newest: Key | undefined;
 
   constructor(capacity: number) {
     this.#capacity = capacity;
@@ -11,9 +13,10 @@ export class LruCache<Key, Value> {
   /** The value for `key`, which becomes the most recently used; undefined if there is none. */
   get(key: Key): Value | undefined {
     const value = this.#entries.get(key);
-    if (value !== undefined) {
+    if (value !== undefined && key !== this.#newest) {
       this.#entries.delete(key);
       this.#entries.set(key, value);
+      this.#newest = key;
     }
     return value;
   }
@@ -21,6 +24,7 @@ export class LruCache<Key, Value> {
   set(key: Key, value: Value): void {
     this.#entries.delete(key);
     this.#entries.set(key, value);
+    this.#newest = key;
     if (this.#entries.size > this.#capacity) {
       for (const oldest of this.#entries.keys()) {
         this.#entries.delete(oldest);

@@ -5,6 +5,13 @@ import type { Database } from "./database.ts";
 export interface WriteQueueOptions {
   /** The most writes that one commit covers. */
   batchSize?: number;
+  /**
+   * For how long a batch may take further writes, in milliseconds: nothing else runs meanwhile, so this is what a read may
+   * have to wait when many write.
+   */
+  batchMilliseconds?: number;
+  /** The time in milliseconds, from any start. */
+  now?: () => number;
   /** The most writes that may wait; one more is refused with OVERLOADED. */
   capacity?: number;
   /**
@@ -43,7 +50,13 @@ type Outcome = { job: Job; value: unknown } | { job: Job; error: unknown };
  */
 export class WriteQueue {
   readonly #db: Database;
+  readonly #begin;
+  readonly #commit;
+  readonly #savepoint;
+  readonly #release;
   readonly #batchSize: number;
+  readonly #batchMilliseconds: number;
+  readonly #now: () => number;
   readonly #capacity: number;
   readonly #failpoint: (name: string) => void;
   readonly #waiting: Job[] = [];
@@ -52,7 +65,13 @@ export class WriteQueue {
 
   constructor(db: Database, options: WriteQueueOptions = {}) {
     this.#db = db;
+    this.#begin = db.prepare<[]>("BEGIN IMMEDIATE");
+    this.#commit = db.prepare<[]>("COMMIT");
+    this.#savepoint = db.prepare<[]>("SAVEPOINT job");
+    this.#release = db.prepare<[]>("RELEASE job");
     this.#batchSize = options.batchSize ?? 256;
+    this.#batchMilliseconds = options.batchMilliseconds ?? 4;
+    this.#now = options.now ?? (() => performance.now());
     this.#capacity = options.capacity ?? 10_000;
     this.#failpoint = options.failpoint ?? (() => {});
   }
@@ -93,15 +112,20 @@ export class WriteQueue {
   }
 
   #commitBatch(): void {
-    const batch = this.#waiting.splice(0, this.#batchSize);
+    const batch: Job[] = [];
+    // Those that a job of the batch adds wait for the next one: whether to sync is decided for these.
+    const next = this.#waiting.slice(0, this.#batchSize);
+    const mayWait = next.every(({ readAgain }) => readAgain);
     let outcomes: Outcome[];
     try {
-      outcomes = batch.every(({ readAgain }) => readAgain)
-        ? this.#withoutSync(() => this.#transact(batch))
-        : this.#transact(batch);
+      outcomes = mayWait
+        ? this.#withoutSync(() => this.#transact(batch, next.length))
+        : this.#transact(batch, next.length);
     } catch (error) {
       // The disk is full, the file is locked, or a test says so: nothing of the batch was kept, and every caller is told.
       if (this.#db.inTransaction) this.#db.exec("ROLLBACK");
+      // It did not even begin: those who wait would meet the same.
+      if (batch.length === 0) batch.push(...this.#waiting.splice(0, this.#batchSize));
       for (const job of batch) job.reject(error);
       return;
     }
@@ -117,11 +141,19 @@ export class WriteQueue {
     }
   }
 
-  #transact(batch: readonly Job[]): Outcome[] {
-    this.#db.exec("BEGIN IMMEDIATE");
-    const outcomes = batch.map((job) => this.#runInSavepoint(job));
+  /** Moves the next jobs that wait into `batch`, at most `count` and while there is time; runs and commits them. */
+  #transact(batch: Job[], count: number): Outcome[] {
+    const outcomes: Outcome[] = [];
+    const end = this.#now() + this.#batchMilliseconds;
+    this.#begin.run();
+    do {
+      const job = this.#waiting.shift();
+      if (job === undefined) break;
+      batch.push(job);
+      outcomes.push(this.#runInSavepoint(job));
+    } while (batch.length < count && this.#now() < end);
     for (const job of batch) this.#failpoint(`${job.name}.before-commit`);
-    this.#db.exec("COMMIT");
+    this.#commit.run();
     return outcomes;
   }
 
@@ -141,10 +173,10 @@ export class WriteQueue {
   }
 
   #runInSavepoint(job: Job): Outcome {
-    this.#db.exec("SAVEPOINT job");
+    this.#savepoint.run();
     try {
       const value = job.work();
-      this.#db.exec("RELEASE job");
+      this.#release.run();
       return { job, value };
     } catch (error) {
       // SQLite has rolled back the whole transaction on its own (out of memory, disk full): there is no savepoint left,

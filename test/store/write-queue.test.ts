@@ -14,7 +14,7 @@ function started(options: WriteQueueOptions = {}) {
     reader.close();
     db.close();
   });
-  const queue = new WriteQueue(db, options);
+  const queue = new WriteQueue(db, { now: () => 0, ...options });
   const insert = db.prepare<[string]>("INSERT INTO words VALUES (?)");
   const add = (word: string, name = "add") =>
     queue.run(name, () => {
@@ -90,6 +90,25 @@ describe("group commit", () => {
     expect(commits).toBe(2);
     expect(words()).toEqual(["a", "b", "c", "d", "e"]);
   });
+});
+
+test("a batch that has taken its time is committed, and the others wait for the next one", async () => {
+  let milliseconds = 0;
+  const commits: string[] = [];
+  const { queue } = started({
+    batchMilliseconds: 10,
+    now: () => milliseconds,
+    failpoint: (name) => void commits.push(name),
+  });
+  const job = (name: string) =>
+    queue.run(name, () => {
+      milliseconds += 6;
+    });
+  await Promise.all(["a", "b", "c"].map(job));
+  expect(commits).toEqual([
+    ...["a.before-commit", "b.before-commit", "a.after-commit", "b.after-commit"],
+    ...["c.before-commit", "c.after-commit"],
+  ]);
 });
 
 describe.each(["a batch of one", "a batch of three"])("a crash around the commit of %s", (size) => {

@@ -8,7 +8,7 @@ const defaultPageSize = 100;
 
 /** Lists the events of one app after a sequence. */
 export function listEvents(core: RegistryCore, request: ListEventsRequest) {
-  const app = requireApp(core.store.app(request.appId));
+  const app = requireApp(core.store.appState(request.appId));
   const after = sequenceUpTo(request.afterSequence, app.sequence, "after_sequence");
   const events = core.log.eventsOfApp(request.appId, after, request.pageSize || defaultPageSize);
   return { events: events.map((event) => decodeStatement(event.statement)) };

@@ -12,7 +12,7 @@ const defaultPageSize = 50;
 /** Lists an app's services. Pages belong together only while the app's sequence stays the same. */
 export function listServices(core: RegistryCore, request: ListServicesRequest, now: number) {
   checkAppRegistry(core, request.appId);
-  const app = requireApp(core.store.app(request.appId));
+  const app = requireApp(core.store.appState(request.appId));
   const after = parsePageToken(request.pageToken, app.sequence);
   const size = request.pageSize || defaultPageSize;
   const rows = core.store.services(request.appId, after, size + 1);

@@ -3,7 +3,7 @@ import type { AuthProvisioned } from "../../../gen/omi/auth/v1/auth_pb.ts";
 import type { AuthAnnouncement } from "../../../gen/omi/registry/v1/app_pb.ts";
 import { type AuthAnnounced, AuthAnnouncedSchema } from "../../../gen/omi/registry/v1/log_pb.ts";
 import { equalBytes } from "../../core/bytes.ts";
-import type { AppRow, KeyRow } from "../store.ts";
+import type { AppRow, ServiceKeyRow } from "../store.ts";
 import { nextEpoch } from "./app.ts";
 import { requireApp, requireMaster, requireSame, requireUnusedKey } from "./authority.ts";
 import type { RegistryPolicy } from "./policy.ts";
@@ -18,7 +18,7 @@ export function decideAuthAnnouncement(
   facts: {
     app: AppRow | undefined;
     /** The Auth key in force, if any. */
-    activeAuthKey: KeyRow | undefined;
+    activeAuthKey: ServiceKeyRow | undefined;
     authKeyUsed: boolean;
     serviceKeyUsed: boolean;
     /** The provider that answered: the key that it signed with, and where its RPCs are served by its directory entry. */

@@ -1,12 +1,12 @@
 import { Reason, Refusal } from "../../core/refusal.ts";
-import type { AppRow } from "../store.ts";
+import type { AppRow, AppState } from "../store.ts";
 
 /**
  * The app that a statement speaks of.
  *
  * @throws Refusal APP_UNKNOWN
  */
-export function requireApp(app: AppRow | undefined): AppRow {
+export function requireApp<App extends AppState>(app: App | undefined): App {
   if (app === undefined) throw new Refusal(Reason.APP_UNKNOWN, "this registry has no such app");
   return app;
 }

@@ -12,7 +12,7 @@ import type { Rotation, Suspend, Unbind } from "../../../gen/omi/registry/v1/ser
 import { ServiceStatus } from "../../../gen/omi/registry/v1/service_pb.ts";
 import { AUTH_SERVICE_ID } from "../../core/names.ts";
 import { Reason, Refusal } from "../../core/refusal.ts";
-import { type AppRow, type KeyRow, KeyState, type ServiceRow } from "../store.ts";
+import { type AppRow, type KeyRow, KeyState, type ServiceKeyRow, type ServiceRow } from "../store.ts";
 import { requireApp, requireMaster, requireSame, requireUnusedKey } from "./authority.ts";
 import type { RegistryPolicy } from "./policy.ts";
 
@@ -21,7 +21,7 @@ export interface ServiceFacts {
   app: AppRow | undefined;
   service: ServiceRow | undefined;
   /** The keys that count now: the active one first. */
-  keys: readonly KeyRow[];
+  keys: readonly ServiceKeyRow[];
 }
 
 /**
@@ -110,7 +110,7 @@ export function decideUnbind(
   });
 }
 
-function requireReceipt(verified: VerifiedReceipt, unbind: Unbind, current: KeyRow | undefined): void {
+function requireReceipt(verified: VerifiedReceipt, unbind: Unbind, current: ServiceKeyRow | undefined): void {
   const { receipt, signerKey } = verified;
   requireSame(receipt.appId === unbind.appId, "provider_receipt.app_id", "app_id");
   requireSame(receipt.serviceId === unbind.serviceId, "provider_receipt.service_id", "service_id");
@@ -133,7 +133,7 @@ function epochAfterEndOf(service: ServiceRow, app: AppRow): bigint {
   return service.serviceId === AUTH_SERVICE_ID ? BigInt(app.configEpoch) + 1n : 0n;
 }
 
-function currentKey(facts: ServiceFacts): KeyRow | undefined {
+function currentKey(facts: ServiceFacts): ServiceKeyRow | undefined {
   return facts.keys.find((key) => key.state === KeyState.ACTIVE);
 }
 
