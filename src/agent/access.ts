@@ -1,4 +1,4 @@
-import { getOption } from "@bufbuild/protobuf";
+import { type DescMethod, getOption } from "@bufbuild/protobuf";
 import { type ContextKey, type ContextValues, createContextKey, type Interceptor } from "@connectrpc/connect";
 import { Access, rule } from "../../gen/omi/options/v1/options_pb.ts";
 import { Reason, Refusal } from "../core/refusal.ts";
@@ -8,14 +8,18 @@ const callerKey: ContextKey<Caller | undefined> = createContextKey<Caller | unde
   description: "caller",
 });
 
+export type { Caller };
+
 /**
  * Holds the RPCs of a service to the access that the contract states for them: `ACCESS_OPEN` passes, `ACCESS_USER_TOKEN`
  * and `ACCESS_SERVICE_TOKEN` pass with a token of that kind that verifies. All else is refused, so that an RPC whose contract
  * states no access, or one that this interceptor can't check, is never open by oversight.
  */
-export function accessInterceptor(authentication: Authentication): Interceptor {
+export function accessInterceptor(
+  authentication: Pick<Authentication, "authenticate" | "authenticateService">,
+): Interceptor {
   return (next) => async (request) => {
-    switch (getOption(request.method, rule).access) {
+    switch (accessOf(request.method)) {
       case Access.OPEN:
         break;
       case Access.USER_TOKEN:
@@ -31,6 +35,18 @@ export function accessInterceptor(authentication: Authentication): Interceptor {
     }
     return next(request);
   };
+}
+
+const accessByMethod = new WeakMap<DescMethod, Access>();
+
+// An option is decoded each time that it is read.
+function accessOf(method: DescMethod): Access {
+  let access = accessByMethod.get(method);
+  if (access === undefined) {
+    access = getOption(method, rule).access;
+    accessByMethod.set(method, access);
+  }
+  return access;
 }
 
 /**

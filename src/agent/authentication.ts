@@ -8,10 +8,9 @@ import type { Standings } from "../tenancy/standings.ts";
 import type { Tenants } from "../tenancy/tenants.ts";
 import { type TenantId, tenantUnknown } from "../tenancy/tenants.ts";
 import { bearerToken } from "../token/bearer.ts";
-import { type AccessTokenClaims, audienceOf, readClaims, type TokenUse } from "../token/claims.ts";
-import { parseCompactToken } from "../token/compact.ts";
+import { type AccessTokenClaims, audienceOf, type TokenUse } from "../token/claims.ts";
 import { tokenInvalid } from "../token/token-invalid.ts";
-import { createTokenVerifier } from "../token/token-verifier.ts";
+import { createTokenVerifier, type ShownToken } from "../token/token-verifier.ts";
 import type { ContextFlow } from "./context-flow.ts";
 import type { Contexts } from "./contexts.ts";
 import type { SessionFollower } from "./session-follower.ts";
@@ -79,7 +78,7 @@ export class Authentication {
   }
 
   async #accept(credentials: string | Headers, use: TokenUse): Promise<Omit<Caller, "callingService">> {
-    const token = typeof credentials === "string" ? credentials : bearerToken(credentials);
+    const token = this.#verify.show(typeof credentials === "string" ? credentials : bearerToken(credentials));
     const tenant = this.#tenantOf(token);
     this.#options.standings.requireServing(tenant);
     const claims = await this.#verifyToken(token, tenant, use);
@@ -88,16 +87,17 @@ export class Authentication {
   }
 
   /** The tenant that a token says it is for. Only a choice of whose keys are tried: nothing in the token counts yet. */
-  #tenantOf(token: string): TenantId {
-    for (const audience of readClaims(parseCompactToken(token).payload).audiences) {
-      const [appId = "", serviceId = "", ...more] = audience.split("/");
-      const tenant = { appId, serviceId };
-      if (more.length === 0 && this.#options.tenants.get(tenant)?.state === "ACTIVE") return tenant;
+  #tenantOf({ audiences }: ShownToken): TenantId {
+    for (const audience of audiences) {
+      const slash = audience.indexOf("/");
+      if (slash < 0 || audience.includes("/", slash + 1)) continue;
+      const tenant = { appId: audience.slice(0, slash), serviceId: audience.slice(slash + 1) };
+      if (this.#options.tenants.get(tenant)?.state === "ACTIVE") return tenant;
     }
     throw tenantUnknown();
   }
 
-  async #verifyToken(token: string, tenant: TenantId, use: TokenUse): Promise<AccessTokenClaims> {
+  async #verifyToken(token: ShownToken, tenant: TenantId, use: TokenUse): Promise<AccessTokenClaims> {
     const app = await this.#app(tenant, ({ app }) => app(tenant.appId));
     try {
       return await this.#verifyWith(app, token, tenant, use);
@@ -111,11 +111,11 @@ export class Authentication {
 
   #verifyWith(
     { context }: App,
-    token: string,
+    token: ShownToken,
     { appId, serviceId }: TenantId,
     use: TokenUse,
   ): Promise<AccessTokenClaims> {
-    return this.#verify(token, {
+    return token.verify({
       keys: context?.authKeys ?? [],
       issuer: context?.authProviderUrl ?? "",
       audience: audienceOf(appId, serviceId),

@@ -57,8 +57,8 @@ export class ContextFlow {
 
   /** Follows the word that there is something new to read of an app: reads it, if that is not old news. */
   follow(appId: string, epoch: bigint): void {
-    const { tenancy, contexts, views } = this.#options;
-    const tenants = tenancy.tenants.ofApp(appId).filter((tenant) => contexts.isNews(tenant, epoch));
+    const { contexts, views } = this.#options;
+    const tenants = contexts.olderThan(appId, epoch);
     if (tenants.length === 0) return;
     this.#inBackground(async () => {
       const app = await views.refresh(appId);

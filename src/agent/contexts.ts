@@ -1,7 +1,8 @@
 import { equals, fromBinary, toBinary } from "@bufbuild/protobuf";
 import { type OperationalContext, OperationalContextSchema } from "../../gen/omi/registry/v1/app_pb.ts";
+import { CommittedCache } from "../store/committed-cache.ts";
 import type { Database } from "../store/database.ts";
-import type { TenantId } from "../tenancy/tenants.ts";
+import { type TenantId, tenantKey } from "../tenancy/tenants.ts";
 
 type Row = { context: Buffer; config_epoch: number; seen_at: number; delivered: number };
 
@@ -18,6 +19,7 @@ export type KnownContext = {
 export class Contexts {
   readonly #get;
   readonly #epoch;
+  readonly #olderThan;
   readonly #undelivered;
   readonly #outdated;
   readonly #announce;
@@ -28,11 +30,16 @@ export class Contexts {
   readonly #rewind;
   readonly #rewindNews;
   readonly #remove;
+  readonly #knownEpochs: CommittedCache<number | undefined>;
 
   constructor(db: Database) {
+    this.#knownEpochs = new CommittedCache(db);
     this.#get = db.prepare<[string, string], Row>("SELECT * FROM contexts WHERE app_id = ? AND service_id = ?");
     this.#epoch = db
       .prepare<[string, string], number>("SELECT config_epoch FROM contexts WHERE app_id = ? AND service_id = ?")
+      .pluck();
+    this.#olderThan = db
+      .prepare<[string, bigint], string>("SELECT service_id FROM contexts WHERE app_id = ? AND config_epoch < ?")
       .pluck();
     this.#undelivered = db.prepare<[], { app_id: string; service_id: string }>(
       "SELECT app_id, service_id FROM contexts WHERE delivered = 0",
@@ -73,9 +80,14 @@ export class Contexts {
   }
 
   /** True if `epoch` is later than that of what the tenant knows. False if it knows nothing: then it is not in use. */
-  isNews({ appId, serviceId }: TenantId, epoch: bigint): boolean {
-    const known = this.#epoch.get(appId, serviceId);
+  isNews(tenant: TenantId, epoch: bigint): boolean {
+    const known = this.#knownEpochs.get(tenantKey(tenant), () => this.#epoch.get(tenant.appId, tenant.serviceId));
     return known !== undefined && epoch > BigInt(known);
+  }
+
+  /** The tenants of an app to whom `epoch` is news. */
+  olderThan(appId: string, epoch: bigint): TenantId[] {
+    return this.#olderThan.all(appId, epoch).map((serviceId) => ({ appId, serviceId }));
   }
 
   /** The tenants whose service has not been told what is known. */
@@ -98,10 +110,12 @@ export class Contexts {
     const known = this.get(tenant);
     if (known !== undefined && equals(OperationalContextSchema, known.context, context)) {
       this.#setEpoch.run(context.configEpoch, tenant.appId, tenant.serviceId);
+      this.#knownEpochs.forget(tenantKey(tenant));
       return;
     }
     const bytes = toBinary(OperationalContextSchema, context);
     this.#put.run(tenant.appId, tenant.serviceId, bytes, context.configEpoch, now);
+    this.#knownEpochs.forget(tenantKey(tenant));
   }
 
   /** Notes that the service was told, unless something newer has become known. */
@@ -117,10 +131,12 @@ export class Contexts {
   /** Lets the contexts of an app count anew: the next one that is read is news, whatever its epoch. */
   rewind(appId: string): void {
     this.#rewind.run(appId);
+    this.#knownEpochs.clear();
     this.#rewindNews.run(appId);
   }
 
   remove({ appId, serviceId }: TenantId): void {
     this.#remove.run(appId, serviceId);
+    this.#knownEpochs.forget(tenantKey({ appId, serviceId }));
   }
 }

@@ -1,4 +1,5 @@
 import type { SessionRevoked } from "../../gen/omi/auth/v1/session_service_pb.ts";
+import { CommittedCache } from "../store/committed-cache.ts";
 import type { Database } from "../store/database.ts";
 import { type AccessTokenClaims, MAX_TOKEN_LIFE_SECONDS } from "../token/claims.ts";
 
@@ -52,11 +53,13 @@ export class SessionRevocations {
   readonly #removeAll;
   readonly #forget;
   readonly #find;
+  readonly #known: CommittedCache<boolean>;
   #added = 0;
 
   /** @param maxRevocations the bound; smaller in tests */
   constructor(db: Database, maxRevocations = MAX_REVOCATIONS) {
     this.#maxRevocations = maxRevocations;
+    this.#known = new CommittedCache(db);
     this.#sequence = db
       .prepare<[string, string], number>("SELECT sequence FROM session_cursors WHERE app_id = ? AND origin = ?")
       .pluck();
@@ -103,17 +106,20 @@ export class SessionRevocations {
     this.advance({ appId, origin }, sequence);
     this.#forget.run(now);
     if (until > now) this.#insert.run(appId, sessionId, until);
+    this.#known.clear();
     // Whoever sends so many ends would have others forgotten otherwise: so all tokens of the app up to now end, and new ones
     // tell the sessions apart again.
     if (++this.#added % Math.min(COUNT_EVERY, this.#maxRevocations) === 0 && this.#isFull(appId)) {
       this.#revokeAll.run(now, appId);
       this.#removeAll.run(appId);
+      this.#known.clear();
     }
   }
 
   /** True if the session that a user's token belongs to has ended. */
   isRevoked({ app_id: appId, sid, iat }: AccessTokenClaims): boolean {
-    return this.#find.get(appId, sid ?? "", appId, iat) !== undefined;
+    const key = `${appId}/${iat}/${sid ?? ""}`;
+    return this.#known.get(key, () => this.#find.get(appId, sid ?? "", appId, iat) !== undefined);
   }
 
   #isFull(appId: string): boolean {

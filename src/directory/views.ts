@@ -39,6 +39,8 @@ export interface FollowedApps {
   follows(appId: string): boolean;
   /** The sequence of the last event of the app that it has; 0 if it has none. */
   appliedSequence(appId: string): bigint;
+  /** As {@link currentSequence}, if it is sure of that without asking; otherwise undefined. */
+  sequenceNow(appId: string): bigint | undefined;
   /**
    * The same, once it is sure that there are no more, by a signed head that is not too old; asks for one if need be.
    *
@@ -108,27 +110,23 @@ export function createViews(options: ViewsOptions): Views {
     return view;
   }
 
-  async function confirmedSequence(appId: string): Promise<bigint | undefined> {
-    return followed?.follows(appId) === true ? followed.currentSequence(appId) : undefined;
+  /** Gets a view at the sequence that the app has now. Nearly always that is known, and nothing has to be waited for. */
+  function atCurrent<T>(appId: string, get: (confirmed: bigint | undefined) => Promise<T>): Promise<T> {
+    try {
+      if (followed?.follows(appId) !== true) return get(undefined);
+      const now = followed.sequenceNow(appId);
+      return now === undefined ? followed.currentSequence(appId).then(get) : get(now);
+    } catch (error) {
+      return Promise.reject(error); // the AppID is none
+    }
   }
 
   return {
-    async app(appId) {
-      const confirmed = await confirmedSequence(appId);
-      return viewsOf(appId).app.get(confirmed);
-    },
-    async service(appId, serviceId) {
-      const confirmed = await confirmedSequence(appId);
-      return serviceViewOf(appId, serviceId).get(confirmed);
-    },
-    async refresh(appId) {
-      const confirmed = await confirmedSequence(appId);
-      return viewsOf(appId).app.refresh(confirmed);
-    },
-    async refreshService(appId, serviceId) {
-      const confirmed = await confirmedSequence(appId);
-      return serviceViewOf(appId, serviceId).refresh(confirmed);
-    },
+    app: (appId) => atCurrent(appId, (confirmed) => viewsOf(appId).app.get(confirmed)),
+    service: (appId, serviceId) => atCurrent(appId, (confirmed) => serviceViewOf(appId, serviceId).get(confirmed)),
+    refresh: (appId) => atCurrent(appId, (confirmed) => viewsOf(appId).app.refresh(confirmed)),
+    refreshService: (appId, serviceId) =>
+      atCurrent(appId, (confirmed) => serviceViewOf(appId, serviceId).refresh(confirmed)),
     forget: (appId) => void startViews(appId),
     follow(apps) {
       followed = apps;

@@ -1,7 +1,7 @@
 import {
-  createHash,
   createPrivateKey,
   createPublicKey,
+  hash,
   type KeyObject,
   sign as signBytes,
   verify as verifyBytes,
@@ -14,7 +14,7 @@ import { jwkThumbprint } from "./thumbprint.ts";
 
 export { publicKeyProblem } from "./public-key.ts";
 
-export const sha256: StatementCrypto["sha256"] = (bytes) => new Uint8Array(createHash("sha256").update(bytes).digest());
+export const sha256: StatementCrypto["sha256"] = (bytes) => new Uint8Array(hash("sha256", bytes, "buffer"));
 
 // OpenSSL's equation is the cofactorless one. With a callback it runs on libuv's thread pool, off the event loop.
 export const verify: StatementCrypto["verify"] = async (publicKey, message, signature) => {

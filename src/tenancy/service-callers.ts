@@ -2,8 +2,7 @@ import type { App } from "../../gen/omi/registry/v1/app_pb.ts";
 import { type Clock, unixSeconds } from "../core/clock.ts";
 import { isRefusal, Reason, Refusal } from "../core/refusal.ts";
 import type { Views } from "../directory/views.ts";
-import { type AccessTokenClaims, readClaims } from "../token/claims.ts";
-import { parseCompactToken } from "../token/compact.ts";
+import type { AccessTokenClaims } from "../token/claims.ts";
 import { tokenInvalid } from "../token/token-invalid.ts";
 import { createTokenVerifier } from "../token/token-verifier.ts";
 import { requireSender } from "./service-sender.ts";
@@ -67,10 +66,10 @@ export class ServiceCallers {
 
   #verifyWith({ context }: App, token: string, audiences: readonly string[]): Promise<AccessTokenClaims> {
     // Only a choice among what this party is: nothing in the token counts yet.
-    const named = readClaims(parseCompactToken(token).payload).audiences;
-    const audience = audiences.find((candidate) => named.includes(candidate));
+    const shown = this.#verify.show(token);
+    const audience = audiences.find((candidate) => shown.audiences.includes(candidate));
     if (audience === undefined) throw tokenInvalid("aud");
-    return this.#verify(token, {
+    return shown.verify({
       keys: context?.authKeys ?? [],
       issuer: context?.authProviderUrl ?? "",
       audience,

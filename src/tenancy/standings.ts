@@ -2,8 +2,9 @@ import { type Event, EventType } from "../../gen/omi/event/v1/event_pb.ts";
 import { ServiceStatus } from "../../gen/omi/registry/v1/service_pb.ts";
 import { AUTH_SERVICE_ID } from "../core/names.ts";
 import { Reason, Refusal } from "../core/refusal.ts";
+import { CommittedCache } from "../store/committed-cache.ts";
 import type { Database } from "../store/database.ts";
-import type { TenantId } from "./tenants.ts";
+import { type TenantId, tenantKey } from "./tenants.ts";
 
 /** The table of {@link Standings}. */
 export const standingsMigration = `
@@ -33,7 +34,10 @@ export class Standings {
   readonly #apps;
   readonly #rewind;
 
+  readonly #known: CommittedCache<ServiceStatus | undefined>;
+
   constructor(db: Database) {
+    this.#known = new CommittedCache(db);
     this.#status = db
       .prepare<[string, string], ServiceStatus>("SELECT status FROM standings WHERE app_id = ? AND service_id = ?")
       .pluck();
@@ -51,8 +55,8 @@ export class Standings {
   }
 
   /** The service's status as of the last event; undefined if none was about it. */
-  status({ appId, serviceId }: TenantId): ServiceStatus | undefined {
-    return this.#status.get(appId, serviceId);
+  status(service: TenantId): ServiceStatus | undefined {
+    return this.#known.get(tenantKey(service), () => this.#status.get(service.appId, service.serviceId));
   }
 
   /**
@@ -97,6 +101,7 @@ export class Standings {
   /** Keeps the status that a service had at a sequence of its app, unless something later is known; an end is for ever. */
   set({ appId, serviceId }: TenantId, status: ServiceStatus, sequence: bigint): void {
     this.#set.run(appId, serviceId, status, sequence, ServiceStatus.REVOKED);
+    this.#known.forget(tenantKey({ appId, serviceId }));
   }
 }
 

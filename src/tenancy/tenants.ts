@@ -2,6 +2,7 @@ import { fromBinary, toBinary } from "@bufbuild/protobuf";
 import type { DataHandling } from "../../gen/omi/agent/v1/agent_pb.ts";
 import { type Statement, StatementSchema } from "../../gen/omi/statement/v1/statement_pb.ts";
 import { Reason, Refusal } from "../core/refusal.ts";
+import { CommittedCache } from "../store/committed-cache.ts";
 import type { Database } from "../store/database.ts";
 
 /** Names a tenant: one service of one app. For an Auth Provider the service ID is `auth`. */
@@ -53,8 +54,10 @@ export class Tenants {
   readonly #beginTermination;
   readonly #finishTermination;
   readonly #remove;
+  readonly #known: CommittedCache<Tenant | undefined>;
 
   constructor(db: Database) {
+    this.#known = new CommittedCache(db);
     this.#get = db.prepare<[string, string], Row>("SELECT * FROM tenants WHERE app_id = ? AND service_id = ?");
     this.#inState = db.prepare<[TenantState], Row>("SELECT * FROM tenants WHERE state = ?");
     this.#ofApp = db.prepare<[string], Row>("SELECT * FROM tenants WHERE app_id = ?");
@@ -76,8 +79,10 @@ export class Tenants {
   }
 
   get({ appId, serviceId }: TenantId): Tenant | undefined {
-    const row = this.#get.get(appId, serviceId);
-    return row && tenantOf(row);
+    return this.#known.get(tenantKey({ appId, serviceId }), () => {
+      const row = this.#get.get(appId, serviceId);
+      return row && tenantOf(row);
+    });
   }
 
   /**
@@ -105,26 +110,31 @@ export class Tenants {
   /** Adds a tenant; it must not exist. */
   insert({ appId, serviceId }: TenantId, state: TenantState, now: number): void {
     this.#insert.run(appId, serviceId, state, now);
+    this.#known.forget(tenantKey({ appId, serviceId }));
   }
 
   /** Sets the state of a tenant; for terminations use the methods below. */
   setState({ appId, serviceId }: TenantId, state: "PENDING" | "ACTIVE"): void {
     mustChange(this.#setState.run(state, appId, serviceId));
+    this.#known.forget(tenantKey({ appId, serviceId }));
   }
 
   /** Puts the tenant out of service for ever. */
   beginTermination({ appId, serviceId }: TenantId, orderId: Uint8Array, dataHandling: DataHandling): void {
     mustChange(this.#beginTermination.run(orderId, dataHandling, appId, serviceId));
+    this.#known.forget(tenantKey({ appId, serviceId }));
   }
 
   /** Keeps the receipt of a termination that has begun. */
   finishTermination({ appId, serviceId }: TenantId, receipt: Statement): void {
     mustChange(this.#finishTermination.run(toBinary(StatementSchema, receipt), appId, serviceId));
+    this.#known.forget(tenantKey({ appId, serviceId }));
   }
 
   /** Forgets a tenant, so that its ID can be used again. */
   remove({ appId, serviceId }: TenantId): void {
     mustChange(this.#remove.run(appId, serviceId));
+    this.#known.forget(tenantKey({ appId, serviceId }));
   }
 }
 

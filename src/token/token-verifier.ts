@@ -1,5 +1,5 @@
-import { equalBytes, toBase64Url, utf8 } from "../core/bytes.ts";
-import { sha256 } from "../statement/crypto.ts";
+import { hash } from "node:crypto";
+import { equalBytes } from "../core/bytes.ts";
 import { LruCache } from "../statement/lru-cache.ts";
 import {
   type AuthenticToken,
@@ -9,12 +9,27 @@ import {
   type TokenExpectation,
   type verifyAccessToken,
 } from "./access-token.ts";
-import type { AccessTokenClaims } from "./claims.ts";
-import { MAX_TOKEN_LENGTH } from "./compact.ts";
+import { type AccessTokenClaims, readClaims } from "./claims.ts";
+import { MAX_TOKEN_LENGTH, parseCompactToken } from "./compact.ts";
 import { tokenInvalid } from "./token-invalid.ts";
 
-/** As {@link verifyAccessToken}. */
-export type TokenVerifier = typeof verifyAccessToken;
+/** A token as somebody shows it. */
+export type ShownToken = {
+  /** For whom it says that it is. Only to choose what to expect of it: nothing in it counts before it is verified. */
+  readonly audiences: readonly string[];
+  /** As {@link verifyAccessToken}. */
+  verify(expected: TokenExpectation): Promise<AccessTokenClaims>;
+};
+
+/** As {@link verifyAccessToken}, in one step or in two. */
+export type TokenVerifier = typeof verifyAccessToken & {
+  /**
+   * Looks at a token that is yet to be verified.
+   *
+   * @throws Refusal TOKEN_INVALID {rule}: it has no right form, or its claims are not well-formed
+   */
+  show(token: string): ShownToken;
+};
 
 const DEFAULT_CAPACITY = 10_000;
 
@@ -30,16 +45,24 @@ const DEFAULT_CAPACITY = 10_000;
  */
 export function createTokenVerifier(options: { capacity?: number } = {}): TokenVerifier {
   const known = new LruCache<string, AuthenticToken>(options.capacity ?? DEFAULT_CAPACITY);
-  return async (token: string, expected: TokenExpectation): Promise<AccessTokenClaims> => {
+  const show = (token: string): ShownToken => {
     if (token.length > MAX_TOKEN_LENGTH) throw tokenInvalid("length");
-    const digest = toBase64Url(sha256(utf8(token)));
+    const digest = hash("sha256", token, "base64url");
     const remembered = known.get(digest);
-    if (remembered !== undefined) {
-      const key = selectKey(remembered.keyId, expected.keys, expected.now);
-      if (equalBytes(key.publicKey, remembered.publicKey)) return acceptClaims(remembered, expected);
-    }
-    const authentic = await authenticate(token, expected);
-    known.set(digest, authentic);
-    return acceptClaims(authentic, expected);
+    const { audiences } = remembered?.claims ?? readClaims(parseCompactToken(token).payload);
+    return {
+      audiences,
+      async verify(expected) {
+        if (remembered !== undefined) {
+          const key = selectKey(remembered.keyId, expected.keys, expected.now);
+          if (equalBytes(key.publicKey, remembered.publicKey)) return acceptClaims(remembered, expected);
+        }
+        const authentic = await authenticate(token, expected);
+        known.set(digest, authentic);
+        return acceptClaims(authentic, expected);
+      },
+    };
   };
+  const verify = async (token: string, expected: TokenExpectation) => show(token).verify(expected);
+  return Object.assign(verify, { show });
 }

@@ -158,6 +158,11 @@ class EventSubscriber implements Subscriber {
     return this.#apps.get(appId)?.cursor ?? 0n;
   }
 
+  sequenceNow(appId: string): bigint | undefined {
+    const app = this.#apps.get(appId);
+    return app !== undefined && isCurrent(app) ? app.cursor : undefined;
+  }
+
   async currentSequence(appId: string): Promise<bigint> {
     const app = this.#apps.get(appId);
     // The first round may have begun before the app was added, or before its events were caught up with.
