@@ -18,10 +18,10 @@ export interface Row {
   readonly what: string;
   /** What it is held against, for people. */
   readonly against: string;
-  /** The least that `ratio` should come to; with a `unit`, the most. */
+  /** What `ratio` should come to: at least; with a `unit`, at most. */
   readonly reach: number;
   /** What is measured instead of operations a second, where less is better. */
-  readonly unit?: "KB" | "ms";
+  readonly unit?: "KB" | "MB" | "ms" | "s";
   /** Programs that it needs. */
   readonly needs: readonly string[];
   /** Makes everything ready. What it begins, it hands to `cleanUp`. */
@@ -37,6 +37,8 @@ export interface Row {
 export interface Setting {
   readonly quick: boolean;
   readonly rounds: number;
+  /** True to begin with a round that does not count. */
+  readonly warmUp: boolean;
   /** Of one measurement. */
   readonly seconds: number;
   /** Runs when the row is over, the last one first. */
@@ -50,6 +52,8 @@ export interface Outcome {
   readonly against: string;
   readonly reach: number;
   readonly unit?: Row["unit"];
+  /** True if `ratio` is no ratio, but in `unit`. */
+  readonly absolute: boolean;
   /** The contenders' rates in operations a second, or in `unit`, one for each round. */
   readonly rates: Readonly<Record<string, readonly number[]>>;
   readonly medians: Readonly<Record<string, number>>;
@@ -61,17 +65,17 @@ export interface Outcome {
 
 /**
  * Measures the contenders of a row one after the other, round after round, so that what else the machine does meets all
- * of them. The first contender is ours. A round before the first is not counted: it warms up.
+ * of them. The first contender is ours.
  */
 export async function measureRow(row: Row, options: Omit<Setting, "cleanUp">): Promise<Outcome> {
   const ends: (() => unknown)[] = [];
   try {
     const contenders = await row.prepare({ ...options, cleanUp: (end) => ends.push(end) });
     const rates = new Map(contenders.map(({ name }) => [name, [] as number[]]));
-    for (let round = 0; round <= options.rounds; round++) {
+    for (let round = options.warmUp ? 0 : 1; round <= options.rounds; round++) {
       // Every other round goes backwards, so that nobody always comes first.
       for (const { name, measure } of round % 2 === 0 ? contenders : contenders.toReversed()) {
-        const rate = await measure(round === 0 ? Math.min(options.seconds, 2) : options.seconds);
+        const rate = await measure(round === 0 ? 1 : options.seconds);
         if (round > 0) rates.get(name)?.push(rate);
       }
     }
@@ -82,6 +86,7 @@ export async function measureRow(row: Row, options: Omit<Setting, "cleanUp">): P
     const { name, what, against, reach, unit } = row;
     return {
       ...{ name, what, against, reach, ...(unit === undefined ? {} : { unit }) },
+      absolute: unit !== undefined && row.ratio === undefined,
       rates: Object.fromEntries(rates),
       medians: Object.fromEntries([...rates].map(([contender, all]) => [contender, median(all)])),
       ratios,
@@ -92,7 +97,8 @@ export async function measureRow(row: Row, options: Omit<Setting, "cleanUp">): P
   }
 }
 
-function firstBySecond(rates: ReadonlyMap<string, number>): number {
+/** How the first contender stands to the second one. */
+export function firstBySecond(rates: ReadonlyMap<string, number>): number {
   const [ours = Number.NaN, other = Number.NaN] = rates.values();
   return ours / other;
 }

@@ -2,17 +2,32 @@ import { mkdirSync, writeFileSync } from "node:fs";
 import { parseArgs } from "node:util";
 import { measureRow, type Outcome } from "./harness.ts";
 import { describeMachine } from "./machine.ts";
+import { agentRows } from "./rows/agent.ts";
+import { manyRows } from "./rows/many.ts";
+import { mixedRows } from "./rows/mixed.ts";
+import { provisioningRows } from "./rows/provisioning.ts";
 import { readRows } from "./rows/reads.ts";
 import { tokenRows } from "./rows/tokens.ts";
+import { userRows } from "./rows/users.ts";
 import { watchRows } from "./rows/watch.ts";
 import { writeRows } from "./rows/writes.ts";
 import { missingTools } from "./tools.ts";
 
-const rows = [...readRows, ...writeRows, ...tokenRows, ...watchRows];
+const rows = [
+  ...readRows,
+  ...writeRows,
+  ...mixedRows,
+  ...manyRows,
+  ...agentRows,
+  ...provisioningRows,
+  ...tokenRows,
+  ...userRows,
+  ...watchRows,
+];
 
 const usage = `npm run bench -- [--quick] [--only ROW]... [--list]
 
-  --quick     short measurements and few rounds: to see that everything runs, not for figures
+  --quick     one short round of each row: to see that everything runs, not for figures
   --only ROW  this row only; may be repeated
   --list      the names of the rows
 `;
@@ -46,20 +61,31 @@ async function run(): Promise<void> {
   const about = describeMachine(tools);
   const [load = 0] = about.machine.loadBefore;
   if (load > busyLoad) say(`The machine is busy (load ${load.toFixed(2)}): don't trust these figures.`);
-  const setting = values.quick ? { rounds: 3, seconds: 1 } : { rounds: 5, seconds: 5 };
+  const setting = values.quick ? { rounds: 1, seconds: 0.5, warmUp: false } : { rounds: 5, seconds: 2, warmUp: true };
   const outcomes: Outcome[] = [];
+  const failed: string[] = [];
   for (const row of chosen) {
-    const outcome = await measureRow(row, { ...setting, quick: values.quick });
-    outcomes.push(outcome);
-    say(lineOf(outcome));
+    try {
+      const outcome = await measureRow(row, { ...setting, quick: values.quick });
+      outcomes.push(outcome);
+      say(lineOf(outcome));
+    } catch (error) {
+      // The rows before it are worth a table all the same.
+      failed.push(row.name);
+      say(`${row.name}: failed: ${error instanceof Error ? error.stack : error}`);
+    }
   }
 
   const directory = new URL("results/", import.meta.url);
   mkdirSync(directory, { recursive: true });
   const at = new Date().toISOString();
   const file = new URL(`${at.replaceAll(":", "-")}.json`, directory);
-  writeFileSync(file, `${JSON.stringify({ at, quick: values.quick, ...about, rows: outcomes }, undefined, 2)}\n`);
+  writeFileSync(
+    file,
+    `${JSON.stringify({ at, quick: values.quick, ...about, rows: outcomes, failed }, undefined, 2)}\n`,
+  );
   say(`\n${tableOf(outcomes)}\n\nwritten to ${file.pathname}`);
+  if (failed.length > 0) process.exitCode = 1;
 }
 
 function lineOf(outcome: Outcome): string {
@@ -69,27 +95,32 @@ function lineOf(outcome: Outcome): string {
 /** The table in Markdown, as the documentation shows it. */
 function tableOf(outcomes: readonly Outcome[]): string {
   const cells = outcomes.map((outcome) => {
-    const { what, against, ratios } = outcome;
-    const range = `${Math.min(...ratios).toFixed(2)}–${Math.max(...ratios).toFixed(2)}`;
-    return [what, against, mediansOf(outcome).join("; "), `${figureOf(outcome)} (${range})`, reachOf(outcome)];
+    const { name, what, against, ratios } = outcome;
+    const range = `${rounded(Math.min(...ratios))}–${rounded(Math.max(...ratios))}`;
+    const medians = mediansOf(outcome).join("; ");
+    return [`\`${name}\``, what, against, medians, `${figureOf(outcome)} (${range})`, reachOf(outcome)];
   });
-  const head = ["what", "against", "medians, a second", "ratio (from–to)", "to reach"];
+  const head = ["row", "what", "against", "medians (a second, if nothing else is said)", "ratio (from–to)", "to reach"];
   return [head, head.map(() => "---"), ...cells].map((line) => `| ${line.join(" | ")} |`).join("\n");
 }
 
 function mediansOf({ medians, unit }: Outcome): string[] {
   return Object.entries(medians).map(([contender, median]) => {
-    const figure = unit === undefined ? Math.round(median).toLocaleString("en-US") : `${median.toFixed(1)} ${unit}`;
+    const figure = unit === undefined ? Math.round(median).toLocaleString("en-US") : `${rounded(median)} ${unit}`;
     return `${contender} ${figure}`;
   });
 }
 
-function figureOf({ ratio, unit }: Outcome): string {
-  return unit === undefined ? ratio.toFixed(2) : `${ratio.toFixed(1)} ${unit}`;
+function figureOf({ ratio, unit, absolute }: Outcome): string {
+  return absolute ? `${rounded(ratio)} ${unit}` : rounded(ratio);
 }
 
-function reachOf({ reach, unit }: Outcome): string {
-  return unit === undefined ? `${reach}` : `at most ${reach} ${unit}`;
+function reachOf({ reach, unit, absolute }: Outcome): string {
+  return unit === undefined ? `${reach}` : `at most ${reach}${absolute ? ` ${unit}` : ""}`;
+}
+
+function rounded(figure: number): string {
+  return figure < 100 ? figure.toFixed(2) : Math.round(figure).toLocaleString("en-US");
 }
 
 function say(line: string): void {

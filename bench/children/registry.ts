@@ -12,18 +12,29 @@ import { createRegistry } from "../../src/registry/service.ts";
 import { createServer } from "../../src/rpc/server.ts";
 import { benchDirectory, registryDomain, registryKey, type WorldFile } from "../world.ts";
 import { childOptions, monotonicMicros, serveLines } from "./lines.ts";
-import { residentMemory } from "./memory.ts";
+import { type ResidentMemory, residentMemory } from "./memory.ts";
 
 /** A registry as it is operated, with every check switched on. */
 export interface RegistryChildOptions {
-  /** What is registered before it begins. */
-  readonly worldFile: string;
+  /** What is registered before it begins; nothing if absent. */
+  readonly worldFile?: string;
   readonly databaseFile: string;
   readonly tls?: { readonly certFile: string; readonly keyFile: string };
   /** The most writes that one commit covers. */
   readonly writeBatchSize?: number;
   /** `host:port` of the NATS server where it publishes its events beside Watch. */
   readonly natsServer?: string;
+}
+
+/** What it answers about its memory. */
+export interface RegistryMemory extends ResidentMemory {
+  /** The memory that was resident when it was asked, garbage included. */
+  readonly uncollectedBytes: number;
+}
+
+async function memory(): Promise<RegistryMemory> {
+  const uncollectedBytes = process.memoryUsage.rss();
+  return { uncollectedBytes, ...(await residentMemory()) };
 }
 
 /** `commits` asks when the rotations were committed since it was asked last, in microseconds of {@link monotonicMicros}. */
@@ -53,12 +64,12 @@ const registry = await createRegistry({
   random: systemRandom,
   logger,
 });
-const { statements }: WorldFile = JSON.parse(readFileSync(worldFile, "utf8"));
+const world: WorldFile = worldFile === undefined ? { statements: [] } : JSON.parse(readFileSync(worldFile, "utf8"));
 const client = createClient(
   RegistryService,
   createRouterTransport((router) => registry.routes(router)),
 );
-for (const { rpc, statement } of statements) {
+for (const { rpc, statement } of world.statements) {
   await client[rpc]({ statement: fromBinary(StatementSchema, Buffer.from(statement, "base64")) });
 }
 const server = createServer({
@@ -75,7 +86,7 @@ await server.listen();
 await serveLines<RegistryQuestion>(
   { url: server.address.url },
   (question) => {
-    if (question.commits === undefined) return residentMemory();
+    if (question.commits === undefined) return memory();
     const taken = commits;
     commits = [];
     return taken;

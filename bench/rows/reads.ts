@@ -13,19 +13,25 @@ import { startChild } from "../child.ts";
 import type { BareChildOptions } from "../children/bare.ts";
 import type { Loop } from "../children/loops.ts";
 import type { RegistryChildOptions } from "../children/registry.ts";
+import { rangePath, startEtcd, storeOfSize } from "../etcd.ts";
 import type { Contender, Row, Setting } from "../harness.ts";
 import { tls } from "../tls.ts";
 import { h2load, wrk, wrkScript } from "../tools.ts";
-import { makeWorld } from "../world.ts";
+import { makeWorld, type World } from "../world.ts";
 
-const path = "/omi.registry.v1.ResolverService/ResolveService";
-const grpcHeaders = { "content-type": "application/grpc", te: "trailers" };
+/** The RPC that is asked. */
+export const path = "/omi.registry.v1.ResolverService/ResolveService";
+export const grpcHeaders = { "content-type": "application/grpc", te: "trailers" };
 const connectHeaders = { "content-type": "application/proto", "connect-protocol-version": "1" };
 
 /** The base URLs of the two servers, and what to ask them. */
-interface Ground {
+export interface Ground {
+  /** Goes with the row. */
+  directory: string;
   registry: string;
   bare: { h2c: string; h2: string; h1: string };
+  /** Of the answer in gRPC's frame, in bytes. */
+  answerLength: number;
   grpcBody: string;
   connectBody: string;
   /** The path and query of a GET. */
@@ -34,14 +40,18 @@ interface Ground {
   wrkScript: string;
 }
 
-async function ground(setting: Setting, options: { fresh?: boolean; secure?: boolean } = {}): Promise<Ground> {
+/** Starts the two servers; the registry with the services of `world`. */
+export async function ground(
+  setting: Setting,
+  options: { fresh?: boolean; secure?: boolean; world?: World } = {},
+): Promise<Ground> {
   const directory = mkdtempSync(join(tmpdir(), "omi-bench-"));
   setting.cleanUp(() => rmSync(directory, { recursive: true }));
   const file = (name: string, content: string | Uint8Array) => {
     writeFileSync(join(directory, name), content);
     return join(directory, name);
   };
-  const world = makeWorld(16);
+  const { world = makeWorld(16) } = options;
   const { ready: registry } = await startChild<{ url: string }>(
     "registry",
     {
@@ -58,10 +68,13 @@ async function ground(setting: Setting, options: { fresh?: boolean; secure?: boo
   });
   const message = toBinary(ResolveServiceRequestSchema, request);
   const getPath = `${path}?connect=v1&encoding=proto&base64=1&message=${toBase64Url(message)}`;
-  const frame = Buffer.from(frameOf(await answerTo(registry.url + getPath))).toString("base64");
-  const { ready: bare } = await startChild<Ground["bare"]>("bare", { frame, tls } satisfies BareChildOptions, setting);
+  const frame = frameOf(await answerTo(registry.url + getPath));
+  const bareOptions: BareChildOptions = { frame: Buffer.from(frame).toString("base64"), tls };
+  const { ready: bare } = await startChild<Ground["bare"]>("bare", bareOptions, setting);
   return {
+    directory,
     registry: registry.url,
+    answerLength: frame.length,
     bare,
     getPath,
     grpcBody: file("grpc.bin", frameOf(message)),
@@ -151,6 +164,26 @@ export const readRows: readonly Row[] = [
       },
     }),
   ),
+  {
+    name: "resolve-etcd",
+    what: "resolve service, cached, gRPC, 128 in flight",
+    against: "etcd, range of one key, serializable, an answer of the same size",
+    reach: 3,
+    needs: ["h2load", "etcd"],
+    async prepare(setting) {
+      const on = await ground(setting);
+      const etcd = await startEtcd(on.directory, setting);
+      const bodyFile = join(on.directory, "range.bin");
+      writeFileSync(bodyFile, await storeOfSize(etcd, on.answerLength));
+      return [
+        { name: "registry", measure: (seconds) => overGrpc(on.registry, on, seconds) },
+        {
+          name: "etcd",
+          measure: (seconds) => h2load({ url: etcd + rangePath, headers: grpcHeaders, bodyFile }, seconds),
+        },
+      ];
+    },
+  },
   {
     name: "resolve-fresh",
     what: "resolve service, fresh (signed for each request), gRPC",

@@ -10,7 +10,7 @@ import { makeWorld, rotationLanes } from "../world.ts";
 const lanes = 128;
 
 /** Statements are good for five minutes, and a row takes all of them several times: so many that it takes no longer. */
-const rotationsPerService = { quick: 24, full: 160 };
+const rotationsPerService = { quick: 12, full: 32 };
 
 /**
  * A registry that takes the same rotations every time: each measurement starts one anew, with the same services and
