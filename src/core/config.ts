@@ -76,6 +76,14 @@ export function loadConfig<Schema extends z.ZodType>(schema: Schema, sources: Co
 }
 
 /**
+ * For a refinement's `when`: that something else is wrong doesn't keep it from looking, so that all mistakes are told at once.
+ * What it looks at may then have any form.
+ */
+export function alsoBesideOthers(): boolean {
+  return true;
+}
+
+/**
  * A path in a configuration file, relative to that file's folder (or, without a file, to the working folder).
  */
 export function besideConfig(file: string | undefined, path: string): string {

@@ -1,6 +1,7 @@
 import type { JsonValue } from "@bufbuild/protobuf";
 import { z } from "zod";
 import type { DirectoryEntry } from "../../gen/omi/directory/v1/directory_pb.ts";
+import { alsoBesideOthers } from "../core/config.ts";
 import { isAtOrBelow, isDomain } from "../core/domain.ts";
 import { Refusal } from "../core/refusal.ts";
 import { parseEntry } from "./entry.ts";
@@ -23,21 +24,27 @@ export const clientConfigSchema = z
     /** Domains that may be looked up beside those with an entry. Left out: any; empty: none. */
     allowedDomains: z.array(z.string().refine(isDomain, "a domain")).optional(),
   })
-  .transform((config, context) => {
-    const allowPlainHttp = () => config.development;
-    const entries: DirectoryEntry[] = [];
-    for (const [index, json] of config.directory.entries()) {
-      const entry = entryOf(json, allowPlainHttp, (field, problem) => {
-        context.addIssue({ code: "custom", path: ["directory", index, ...field], message: problem });
-      });
-      if (entry === undefined) continue;
-      if (entries.some(({ domain }) => domain === entry.domain)) {
-        context.addIssue({ code: "custom", path: ["directory", index, "domain"], message: "each domain once" });
+  .superRefine(
+    ({ directory, development }, context) => {
+      if (!Array.isArray(directory)) return;
+      const domains = new Set<string>();
+      for (const [index, json] of directory.entries()) {
+        const report = (field: readonly string[], message: string) =>
+          context.addIssue({ code: "custom", path: ["directory", index, ...field], message });
+        const entry = entryOf(json, development, report);
+        if (entry === undefined) continue;
+        if (domains.has(entry.domain)) report(["domain"], "each domain once");
+        domains.add(entry.domain);
       }
-      entries.push(entry);
-    }
-    return { ...config, directory: entries };
-  });
+    },
+    { when: alsoBesideOthers },
+  )
+  .transform((config) => ({
+    ...config,
+    directory: config.directory.map((json) =>
+      parseEntry(json, { from: "preset", allowPlainHttp: () => config.development }),
+    ),
+  }));
 
 /** A configuration as {@link clientConfigSchema} reads it. */
 export type ClientConfig = z.output<typeof clientConfigSchema>;
@@ -58,11 +65,11 @@ export function privateHosts({ development, directory }: ClientConfig): (host: s
 
 function entryOf(
   json: JsonValue,
-  allowPlainHttp: (host: string) => boolean,
+  development: boolean,
   report: (field: readonly string[], problem: string) => void,
 ): DirectoryEntry | undefined {
   try {
-    return parseEntry(json, { from: "preset", allowPlainHttp });
+    return parseEntry(json, { from: "preset", allowPlainHttp: () => development });
   } catch (error) {
     if (!(error instanceof Refusal)) throw error;
     const { field = "" } = error.metadata;

@@ -1,7 +1,9 @@
 import { z } from "zod";
 import { ActivationPolicy } from "../../gen/omi/registry/v1/registry_pb.ts";
 import { fromBase64Url } from "../core/bytes.ts";
-import { isDomain } from "../core/domain.ts";
+import { alsoBesideOthers } from "../core/config.ts";
+import { isAtOrBelow, isDomain } from "../core/domain.ts";
+import { parseUrl } from "../core/url.ts";
 import { clientConfigSchema } from "../directory/client-config.ts";
 import { isNetwork } from "../rpc/trusted-proxies.ts";
 import { publicKeyProblem } from "../statement/crypto.ts";
@@ -114,6 +116,8 @@ const cmsArticleSchema = z.strictObject({
 
 const billingSchema = z.strictObject({ ...providerSettings, databaseFile: path });
 
+const providerParts = ["authProvider", "billing", "cmsArticle"];
+
 /** The configuration of one process, which runs one part. Paths are relative to the file's folder. */
 export const processConfigSchema = z
   .strictObject({
@@ -133,27 +137,35 @@ export const processConfigSchema = z
     billing: billingSchema.optional(),
     cmsArticle: cmsArticleSchema.optional(),
   })
-  .superRefine((config, context) => {
-    const { registry, authProvider, billing, cmsArticle } = config;
-    const parts = [registry, authProvider, billing, cmsArticle].filter((part) => part !== undefined);
-    if (parts.length !== 1) {
-      context.addIssue({ code: "custom", message: "exactly one of registry, authProvider, billing and cmsArticle" });
-    }
-    if (config.events !== undefined && config.events.nats.tls === undefined && !config.mesh.development) {
-      context.addIssue({
-        code: "custom",
-        path: ["events", "nats", "tls"],
-        message: "an object, as only a development configuration may reach NATS without TLS",
-      });
-    }
-    if (config.server.tls === undefined && !config.mesh.development) {
-      context.addIssue({
-        code: "custom",
-        path: ["server", "tls"],
-        message: "certFile and keyFile, as only a development configuration may serve without TLS",
-      });
-    }
-  });
+  .superRefine(reportMistakesBetweenSettings, { when: alsoBesideOthers });
+
+/** What a setting demands of another one. The configuration may have mistakes, so any of it may be missing or have another form. */
+function reportMistakesBetweenSettings(config: object, context: z.RefinementCtx): void {
+  const report = (path: string[], message: string) => context.addIssue({ code: "custom", path, message });
+  const at = (...path: string[]) =>
+    path.reduce<unknown>((value, name) => (isObject(value) ? value[name] : undefined), config);
+  const isDevelopment = at("mesh", "development") === true;
+  if (["registry", ...providerParts].filter((part) => at(part) !== undefined).length !== 1) {
+    report([], "exactly one of registry, authProvider, billing and cmsArticle");
+  }
+  if (isObject(at("events", "nats")) && at("events", "nats", "tls") === undefined && !isDevelopment) {
+    report(["events", "nats", "tls"], "an object, as only a development configuration may reach NATS without TLS");
+  }
+  if (isObject(at("server")) && at("server", "tls") === undefined && !isDevelopment) {
+    report(["server", "tls"], "certFile and keyFile, as only a development configuration may serve without TLS");
+  }
+  for (const part of providerParts) {
+    const [domain, baseUrl] = [at(part, "domain"), at(part, "baseUrl")];
+    if (typeof domain !== "string" || typeof baseUrl !== "string") continue;
+    const host = parseUrl(baseUrl, () => isDevelopment)?.host;
+    if (host !== undefined && isAtOrBelow(host, domain)) continue;
+    report([part, "baseUrl"], "an https URL at or below the domain, http only in a development configuration");
+  }
+}
+
+function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === "object" && value !== null;
+}
 
 /** A configuration that was checked. */
 export type ProcessConfig = z.output<typeof processConfigSchema>;

@@ -47,3 +47,41 @@ test.each(["10.0.0.0/33", "proxy.internal", "all", ""])("%j is no proxy", (proxy
   const paths = configOf({ trustedProxies: ["10.0.0.1", proxy] }).error?.issues.map(({ path }) => path.join("."));
   expect(paths).toEqual(["server.trustedProxies.1"]);
 });
+
+test("all mistakes are told at once, whatever else is wrong", () => {
+  const entry = { domain: "auth.test", party: "PARTY_AUTH_PROVIDER", baseUrl: "https://elsewhere.test" };
+  const mistaken = {
+    mesh: { development: "no", directory: [entry, "auth.test"], hosts: { "*.test": 7100 } },
+    server: { port: "7100" },
+    events: { nats: { servers: [] } },
+    authProvider: { domain: "auth.test", keyFile: "", baseUrl: "https://auth.other", databaseFile: "auth.db" },
+    billing: { domain: "billing.test", baseUrl: "ftp://billing.test" },
+    typo: true,
+  };
+  const paths = processConfigSchema.safeParse(mistaken).error?.issues.map(({ path }) => path.join("."));
+  expect(new Set(paths)).toEqual(
+    new Set([
+      "mesh.development",
+      "mesh.directory.0.base_url",
+      "mesh.directory.1",
+      "mesh.hosts.*.test",
+      "server.port",
+      "server.tls",
+      "events.nats.servers",
+      "events.nats.tls",
+      "authProvider.keyFile",
+      "authProvider.baseUrl",
+      "billing.keyFile",
+      "billing.baseUrl",
+      "billing.databaseFile",
+      "",
+    ]),
+  );
+});
+
+test.each([undefined, null, 7, [], { mesh: [], server: null, events: 1, authProvider: "x" }])(
+  "%j is refused",
+  (config) => {
+    expect(processConfigSchema.safeParse(config).success).toBe(false);
+  },
+);
