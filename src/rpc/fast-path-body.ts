@@ -13,13 +13,16 @@ export type Received = {
 /** Of a request without a body. */
 export const NO_BODY: Received = { bytes: Buffer.alloc(0), rest: undefined, waitedSince: undefined };
 
+/** Who waits for a body. */
+export type BodyTaker = { take(received: Received): void };
+
 /**
- * Reads a small body. Calls `done` with all of it, or with what there is when it turns out to be large or slow; never if
- * the caller is gone before.
+ * Reads a small body. Hands over all of it, or what there is when it turns out to be large or slow; nothing if the caller
+ * is gone before.
  *
  * @param deadlineMs - the caller's own deadline
  */
-export type BodyReader = (source: Readable, deadlineMs: number, done: (received: Received) => void) => void;
+export type BodyReader = (source: Readable, deadlineMs: number, taker: BodyTaker) => void;
 
 /**
  * Makes a {@link BodyReader}. Nearly all small bodies arrive in the same turn of the event loop as their head, so only
@@ -28,45 +31,76 @@ export type BodyReader = (source: Readable, deadlineMs: number, done: (received:
  * @param patienceMs - how long a body may take before it counts as slow
  */
 export function createBodyReader(clock: Clock, maxBytes: number, patienceMs: number): BodyReader {
-  let ofThisTurn: (() => void)[] = [];
-  const afterThisTurn = (callback: () => void) => {
-    if (ofThisTurn.length === 0) {
-      setImmediate(() => {
-        const callbacks = ofThisTurn;
-        ofThisTurn = [];
-        for (const each of callbacks) each();
-      });
-    }
-    ofThisTurn.push(callback);
+  let ofThisTurn: SmallBody[] = [];
+  const turnEnds = () => {
+    const bodies = ofThisTurn;
+    ofThisTurn = [];
+    for (const body of bodies) body.turnEnds(clock, patienceMs);
   };
 
-  return (source, deadlineMs, done) => {
-    let { bytes, waitedSince } = NO_BODY;
-    let open = true;
-    let cancel: (() => void) | undefined;
-    const finish = (rest: Readable | undefined) => {
-      open = false;
-      cancel?.();
-      done({ bytes, rest, waitedSince });
-    };
-    const handOn = () => {
-      if (source.destroyed) return;
-      source.off("data", take);
-      source.pause();
-      finish(source);
-    };
-    const take = (chunk: Buffer) => {
-      bytes = bytes.length === 0 ? chunk : Buffer.concat([bytes, chunk]);
-      if (bytes.length > maxBytes && open) handOn();
-    };
-    source.on("data", take);
-    source.on("end", () => {
-      if (open) finish(undefined);
-    });
-    afterThisTurn(() => {
-      if (!open || source.destroyed) return;
-      waitedSince = clock.now();
-      cancel = clock.setTimer(Math.min(patienceMs, deadlineMs), handOn);
-    });
+  return (source: Source, deadlineMs, taker) => {
+    const body = new SmallBody(source, deadlineMs, taker, maxBytes);
+    source[readBy] = body;
+    source.on("data", onData).on("end", onEnd);
+    if (ofThisTurn.length === 0) setImmediate(turnEnds);
+    ofThisTurn.push(body);
   };
+}
+
+// What is read knows its reader, and all share their listeners: closures of its own for each request cost more than they do.
+const readBy = Symbol("body");
+type Source = Readable & { [readBy]?: SmallBody | undefined };
+
+function onData(this: Source, chunk: Buffer): void {
+  this[readBy]?.add(chunk);
+}
+
+function onEnd(this: Source): void {
+  this[readBy]?.end();
+}
+
+class SmallBody {
+  readonly #source: Source;
+  readonly #deadlineMs: number;
+  readonly #taker: BodyTaker;
+  readonly #maxBytes: number;
+  #bytes = NO_BODY.bytes;
+  #waitedSince: number | undefined;
+  #cancel: (() => void) | undefined;
+
+  constructor(source: Source, deadlineMs: number, taker: BodyTaker, maxBytes: number) {
+    this.#source = source;
+    this.#deadlineMs = deadlineMs;
+    this.#taker = taker;
+    this.#maxBytes = maxBytes;
+  }
+
+  add(chunk: Buffer): void {
+    this.#bytes = this.#bytes.length === 0 ? chunk : Buffer.concat([this.#bytes, chunk]);
+    if (this.#bytes.length > this.#maxBytes) this.#handOn();
+  }
+
+  end(): void {
+    this.#finish(undefined);
+  }
+
+  turnEnds(clock: Clock, patienceMs: number): void {
+    if (this.#source[readBy] !== this || this.#source.destroyed) return;
+    this.#waitedSince = clock.now();
+    this.#cancel = clock.setTimer(Math.min(patienceMs, this.#deadlineMs), () => this.#handOn());
+  }
+
+  #handOn(): void {
+    const source = this.#source;
+    if (source.destroyed) return;
+    source.off("data", onData);
+    source.pause();
+    this.#finish(source);
+  }
+
+  #finish(rest: Readable | undefined): void {
+    this.#source[readBy] = undefined;
+    this.#cancel?.();
+    this.#taker.take({ bytes: this.#bytes, rest, waitedSince: this.#waitedSince });
+  }
 }

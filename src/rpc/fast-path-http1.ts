@@ -20,17 +20,19 @@ export function answerFastHttp1(
     return;
   }
 
-  const answer = (received: Received) => {
-    const reply = fast.reply(request, received);
-    if (reply === undefined) return slow(received);
-    response.writeHead(reply.status, reply.headers).end(reply.body);
-    const { log } = fast;
-    if (log === undefined) return;
-    const { remoteAddress } = incoming.socket;
-    response.once("close", () =>
-      log({ request, received, reply, http: "1.1", remoteAddress }, !response.writableFinished),
-    );
+  const answer = {
+    take(received: Received) {
+      const reply = fast.reply(request, received);
+      if (reply === undefined) return slow(received);
+      response.writeHead(reply.status, reply.headers).end(reply.body);
+      const { log } = fast;
+      if (log === undefined) return;
+      const { remoteAddress } = incoming.socket;
+      response.once("close", () =>
+        log({ request, received, reply, http: "1.1", remoteAddress }, !response.writableFinished),
+      );
+    },
   };
-  if (request.kind === "get") answer(NO_BODY);
+  if (request.kind === "get") answer.take(NO_BODY);
   else fast.readBody(incoming, request.timeoutMs, answer);
 }

@@ -21,14 +21,13 @@ import { COMPRESS_MIN_BYTES, type Handlers } from "./handlers.ts";
 import type { Limits } from "./limits.ts";
 import { cachingHeaders, FRAME_PREFIX_BYTES, isKnown, type ReadyAnswers } from "./ready-answers.ts";
 import type { MessageSource, ReadyStreams } from "./ready-streams.ts";
-import type { RequestIds } from "./request-id.ts";
+import { chosenRequestId, type RequestIds } from "./request-id.ts";
 import type { PeerFinder } from "./trusted-proxies.ts";
 
 /** An answer that leaves on the fast path. */
 export type FastReply = {
   readonly status: number;
-  /** Of this answer alone: may be changed. */
-  readonly headers: Record<string, string | number>;
+  readonly headers: Readonly<Record<string, string | number>>;
   readonly body: Uint8Array | undefined;
 };
 
@@ -81,6 +80,8 @@ const MAX_BODY_BYTES = 4096;
 // How long to wait for a body that did not come with its head, before connect does the waiting.
 const PATIENCE_MS = 100;
 
+const PLAIN_GRPC = { "content-type": "application/grpc+proto" };
+
 /** Creates the fast path to `answers` and `readyStreams`. */
 export function createFastPath(options: FastPathOptions): FastPath {
   const { answers, readyStreams, cors, limits, logger, clock, requestId, peerOf, stopping } = options;
@@ -90,7 +91,7 @@ export function createFastPath(options: FastPathOptions): FastPath {
   const maxBodyBytes = Math.min(MAX_BODY_BYTES, limits.maxMessageBytes);
 
   const log = ({ request, received, reply, http, remoteAddress }: FastAnswered, cut: boolean) =>
-    logCall(logger.child({ requestId: reply.headers["x-request-id"] }), true, {
+    logCall(logger.child({ requestId: requestId(request.headers["x-request-id"]) }), true, {
       method: request.path,
       protocol: request.kind === "grpc" ? "grpc" : "connect",
       http,
@@ -120,11 +121,15 @@ export function createFastPath(options: FastPathOptions): FastPath {
       const length = frame.length - FRAME_PREFIX_BYTES;
       if (compressible && length >= COMPRESS_MIN_BYTES) return;
 
-      const headers: FastReply["headers"] =
+      const id = chosenRequestId(given["x-request-id"]);
+      if (kind === "grpc" && id === undefined && cors === undefined && !compressible) {
+        return { status: 200, headers: PLAIN_GRPC, body: frame };
+      }
+      const headers: Record<string, string | number> =
         kind === "get"
           ? cachingHeaders(answer, answers.now())
           : { "content-type": kind === "grpc" ? "application/grpc+proto" : "application/proto" };
-      headers["x-request-id"] = requestId(given["x-request-id"]);
+      if (id !== undefined) headers["x-request-id"] = id;
       if (cors !== undefined) Object.assign(headers, corsHeaders(cors, given.origin, false));
       if (kind === "grpc") {
         if (compressible) headers["grpc-encoding"] = "gzip";

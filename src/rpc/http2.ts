@@ -3,7 +3,7 @@ import type { Duplex } from "node:stream";
 import type { Clock } from "../core/clock.ts";
 import type { Dispatch } from "./dispatch.ts";
 import type { Received } from "./fast-path-body.ts";
-import { answerFastHttp2 } from "./fast-path-http2.ts";
+import { answerFastHttp2, type Http2Call } from "./fast-path-http2.ts";
 import type { Limits } from "./limits.ts";
 
 /** HTTP/2 for connections that somebody else accepts. */
@@ -50,14 +50,9 @@ export function createHttp2(dispatch: Dispatch, limits: Limits, clock: Clock): H
   server.on("stream", (stream, headers, flags, rawHeaders) => {
     const activity = stream.session && sessions.get(stream.session);
     if (activity !== undefined) activity.checksWithoutCall = 0;
-    const lasts = () => countUntilClosed(stream, activity);
-    const slow = (received?: Received) => {
-      lasts();
-      const request = new http2.Http2ServerRequest(stream, headers, {}, rawHeaders);
-      dispatch.answer(request, new http2.Http2ServerResponse(stream), received);
-    };
-    if (dispatch.fast === undefined) slow();
-    else answerFastHttp2(dispatch.fast, stream, headers, flags, rawHeaders, slow, lasts);
+    const call = new StreamCall(dispatch, stream, headers, rawHeaders, activity);
+    if (dispatch.fast === undefined) call.slow();
+    else answerFastHttp2(dispatch.fast, call, flags);
   });
 
   return {
@@ -69,7 +64,40 @@ export function createHttp2(dispatch: Dispatch, limits: Limits, clock: Clock): H
   };
 }
 
-// Apart from the stream listener, so that a long stream doesn't hold on to what that one knows.
+/** What the stream listener knows, as an object: there is one for every request, and closures would each cost as much. */
+class StreamCall implements Http2Call {
+  readonly stream: http2.ServerHttp2Stream;
+  readonly headers: http2.IncomingHttpHeaders;
+  readonly rawHeaders: readonly string[];
+  readonly #dispatch: Dispatch;
+  readonly #activity: Activity | undefined;
+
+  constructor(
+    dispatch: Dispatch,
+    stream: http2.ServerHttp2Stream,
+    headers: http2.IncomingHttpHeaders,
+    rawHeaders: readonly string[],
+    activity: Activity | undefined,
+  ) {
+    this.stream = stream;
+    this.headers = headers;
+    this.rawHeaders = rawHeaders;
+    this.#dispatch = dispatch;
+    this.#activity = activity;
+  }
+
+  slow(received?: Received): void {
+    this.lasts();
+    const request = new http2.Http2ServerRequest(this.stream, this.headers, {}, this.rawHeaders);
+    this.#dispatch.answer(request, new http2.Http2ServerResponse(this.stream), received);
+  }
+
+  lasts(): void {
+    countUntilClosed(this.stream, this.#activity);
+  }
+}
+
+// Apart from the call, so that a long stream doesn't hold on to what that one knows.
 function countUntilClosed(stream: http2.ServerHttp2Stream, activity: Activity | undefined): void {
   if (activity === undefined) return;
   activity.calls++;

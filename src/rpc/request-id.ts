@@ -10,6 +10,14 @@ const IDS_PER_DRAW = 256;
 export type RequestIds = (header: string | string[] | undefined) => string;
 
 /**
+ * The ID that the caller chose, if it is a sane one. An answer from ready bytes names no other: nobody asks about an answer
+ * that is the same for all, and in a cache it would be taken for that of another call.
+ */
+export function chosenRequestId(header: string | string[] | undefined): string | undefined {
+  return typeof header === "string" && SANE.test(header) ? header : undefined;
+}
+
+/**
  * Makes request IDs: the caller's own, if it sent a sane one, else a new one of 16 random bytes in hexadecimal. Random
  * bytes are drawn for many IDs at a time.
  */
@@ -17,7 +25,8 @@ export function createRequestIds(random: Random): RequestIds {
   let drawn = "";
   let at = 0;
   return (header) => {
-    if (typeof header === "string" && SANE.test(header)) return header;
+    const chosen = chosenRequestId(header);
+    if (chosen !== undefined) return chosen;
     if (at >= drawn.length) {
       drawn = Buffer.from(random(ID_BYTES * IDS_PER_DRAW)).toString("hex");
       at = 0;

@@ -70,8 +70,9 @@ export function send(version: HttpVersion, port: number, request: Request): Prom
   return version === "2" ? sendHttp2(port, request) : sendHttp1(port, request);
 }
 
-/** What does not depend on when the call was made. */
+/** What does not depend on when the call was made. Of IDs those that the caller chose: ready answers name no others. */
 export function timeless({ headers, ...answer }: Answer): Answer {
   const { date, "x-request-id": id, ...rest } = headers;
-  return { ...answer, headers: { ...rest, date: typeof date, id: /^[0-9a-f]{32}$/.test(`${id}`) ? "random" : id } };
+  const chosen = /^[0-9a-f]{32}$/.test(`${id}`) ? undefined : id;
+  return { ...answer, headers: { ...rest, date: typeof date, id: chosen } };
 }
