@@ -30,6 +30,8 @@ export function createHttp2(dispatch: Dispatch, limits: Limits, clock: Clock): H
   const sessions = new Map<http2.Http2Session, Activity>();
   const server = http2.createServer({
     settings: { enablePush: false, maxConcurrentStreams: limits.maxStreamsPerConnection },
+    // A check of what is sent, on every answer; ours name no header twice.
+    strictSingleValueFields: false,
   });
 
   server.on("session", (session) => {
