@@ -253,6 +253,7 @@ const boundless: Record<string, string> = {
   "auth.ServiceTokenRequest.target_role": "an enum, whose numbers are checked; none is the default",
   "auth.WatchSessionsRequest.after_sequence": "a cursor, checked against the head",
   "event.AppCursor.sequence": "a cursor, checked against the head",
+  "event.GetHeadsRequest.known_log_index": "compared with the log's head",
   "event.ListEventsRequest.after_sequence": "a cursor, checked against the head",
   "event.WatchRequest.after_log_index": "a cursor, checked against the head",
   "registry.AuthAnnouncement.expected_config_epoch": "compared with the app's epoch",
