@@ -121,13 +121,15 @@ export function orderOf(
   signer = app.master,
 ): Statement {
   const target = fields.targetProvider ?? providers.article.domain;
+  // Before the header's time, which may be another second by a clock that runs.
+  const expiresAt = BigInt(clock.seconds() + 3600);
   const message = {
     header: headerAt(clock, target),
     appId: app.appId,
     targetProvider: target,
     providerKeyId: providers.article.key.keyId,
     serviceType: "cms-article",
-    expiresAt: BigInt(clock.seconds() + 3600),
+    expiresAt,
     ...fields,
   };
   return signStatement(ProvisionServiceSchema, message, signer);
