@@ -7,6 +7,7 @@ import { requireSender } from "../tenancy/service-sender.ts";
 import type { Standings } from "../tenancy/standings.ts";
 import type { Tenants } from "../tenancy/tenants.ts";
 import { type TenantId, tenantUnknown } from "../tenancy/tenants.ts";
+import type { TokenExpectation } from "../token/access-token.ts";
 import { bearerToken } from "../token/bearer.ts";
 import { type AccessTokenClaims, audienceOf, type TokenUse } from "../token/claims.ts";
 import { tokenInvalid } from "../token/token-invalid.ts";
@@ -81,9 +82,21 @@ export class Authentication {
     const token = this.#verify.show(typeof credentials === "string" ? credentials : bearerToken(credentials));
     const tenant = this.#tenantOf(token);
     this.#options.standings.requireServing(tenant);
-    const claims = await this.#verifyToken(token, tenant, use);
-    requireActive(await this.#view(tenant, ({ service }) => service(tenant.appId, tenant.serviceId)));
+    const claims = this.#verifySeen(token, tenant, use) ?? (await this.#verifyToken(token, tenant, use));
+    const { appId, serviceId } = tenant;
+    const service =
+      this.#options.views.serviceNow(appId, serviceId) ??
+      (await this.#view(tenant, (views) => views.service(appId, serviceId)));
+    requireActive(service);
     return { tenant, claims };
+  }
+
+  /** As {@link #verifyToken}, if nothing has to be read or computed for it: so it is for nearly all calls. */
+  #verifySeen(token: ShownToken, tenant: TenantId, use: TokenUse): AccessTokenClaims | undefined {
+    const app = this.#options.views.appNow(tenant.appId);
+    if (app === undefined) return undefined;
+    this.#options.contextFlow.observe(tenant, app);
+    return token.verifySeen(this.#expectationOf(app, tenant, use));
   }
 
   /** The tenant that a token says it is for. Only a choice of whose keys are tried: nothing in the token counts yet. */
@@ -100,28 +113,23 @@ export class Authentication {
   async #verifyToken(token: ShownToken, tenant: TenantId, use: TokenUse): Promise<AccessTokenClaims> {
     const app = await this.#app(tenant, ({ app }) => app(tenant.appId));
     try {
-      return await this.#verifyWith(app, token, tenant, use);
+      return await token.verify(this.#expectationOf(app, tenant, use));
     } catch (error) {
       // A key that was announced a moment ago. A stranger's key costs one read a second at most.
       if (!(error instanceof Refusal) || error.metadata.rule !== "kid") throw error;
       const newer = await this.#app(tenant, ({ refresh }) => refresh(tenant.appId));
-      return this.#verifyWith(newer, token, tenant, use);
+      return token.verify(this.#expectationOf(newer, tenant, use));
     }
   }
 
-  #verifyWith(
-    { context }: App,
-    token: ShownToken,
-    { appId, serviceId }: TenantId,
-    use: TokenUse,
-  ): Promise<AccessTokenClaims> {
-    return token.verify({
+  #expectationOf({ context }: App, { appId, serviceId }: TenantId, use: TokenUse): TokenExpectation {
+    return {
       keys: context?.authKeys ?? [],
       issuer: context?.authProviderUrl ?? "",
       audience: audienceOf(appId, serviceId),
       use,
       now: unixSeconds(this.#options.clock),
-    });
+    };
   }
 
   async #app(tenant: TenantId, read: (views: Views) => Promise<App>): Promise<App> {

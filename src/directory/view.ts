@@ -33,17 +33,25 @@ export class View<T> {
   }
 
   /**
-   * What is known, read anew if it is too old; if it is past half its age, that happens in the background.
+   * What is known, if that is not too old; if it is past half its age, it is read anew in the background.
    *
    * @param confirmed the sequence that the app has now: what was read at this sequence holds, however long ago that was
+   */
+  now(confirmed?: bigint): T | undefined {
+    const known = this.#known;
+    if (known === undefined || !this.#holds(known, confirmed)) return undefined;
+    const isAgeing = known.sequence !== confirmed && this.#age() >= this.#options.maxAgeMs / 2;
+    if (isAgeing && !this.#readLately()) void this.#readAnew();
+    return known.value;
+  }
+
+  /**
+   * As {@link now}, and read anew if it is too old.
+   *
    * @throws VIEW_STALE {age_seconds} if what is known is too old; what the read threw if nothing was ever known
    */
   async get(confirmed?: bigint): Promise<T> {
-    const known = this.#known;
-    if (known === undefined || !this.#holds(known, confirmed)) return this.refresh(confirmed);
-    const isAgeing = this.#age() >= this.#options.maxAgeMs / 2;
-    if (isAgeing && known.sequence !== confirmed && !this.#readLately()) void this.#readAnew();
-    return known.value;
+    return this.now(confirmed) ?? this.refresh(confirmed);
   }
 
   /** Reads anew, unless that happened lately. If it fails, what is known is returned for as long as it holds. */

@@ -21,8 +21,12 @@ import { type Reading, View } from "./view.ts";
 export interface Views {
   /** The app. */
   app(appId: string): Promise<App>;
+  /** The app, if it is believed without waiting for anything; otherwise undefined, and {@link app} tells why. */
+  appNow(appId: string): App | undefined;
   /** One service of the app. */
   service(appId: string, serviceId: string): Promise<Service>;
+  /** One service of the app, as {@link appNow}. */
+  serviceNow(appId: string, serviceId: string): Service | undefined;
   /** The app, read anew unless that happened within the last second: for when something unknown turns up, such as a key. */
   refresh(appId: string): Promise<App>;
   /** One service of the app, read anew unless that happened within the last second. */
@@ -121,7 +125,17 @@ export function createViews(options: ViewsOptions): Views {
     }
   }
 
+  /** As {@link atCurrent}, if nothing has to be waited for. */
+  function atOnce<T>(appId: string, get: (confirmed: bigint | undefined) => T): T | undefined {
+    const follows = followed?.follows(appId) === true;
+    const now = follows ? followed?.sequenceNow(appId) : undefined;
+    return follows && now === undefined ? undefined : get(now);
+  }
+
   return {
+    appNow: (appId) => atOnce(appId, (confirmed) => views.get(appId)?.app.now(confirmed)),
+    serviceNow: (appId, serviceId) =>
+      atOnce(appId, (confirmed) => views.get(appId)?.services.get(serviceId)?.now(confirmed)),
     app: (appId) => atCurrent(appId, (confirmed) => viewsOf(appId).app.get(confirmed)),
     service: (appId, serviceId) => atCurrent(appId, (confirmed) => serviceViewOf(appId, serviceId).get(confirmed)),
     refresh: (appId) => atCurrent(appId, (confirmed) => viewsOf(appId).app.refresh(confirmed)),

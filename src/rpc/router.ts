@@ -28,12 +28,15 @@ export function routerWithin(router: ConnectRouter, outer: readonly Interceptor[
  * Lets a part be mounted on any Connect server: there, a Refusal becomes the error that `createServer` would make of it. On
  * a server of `createServer` it changes nothing, as that server does it itself, and logs it.
  */
-export const answerRefusals: Interceptor = (next) => async (request) => {
-  try {
-    return await next(request);
-  } catch (error) {
-    const elsewhere = request.contextValues.get(callKey) === undefined;
-    if (elsewhere && error instanceof Refusal && !(error instanceof RemoteRefusal)) throw connectErrorOf(error);
-    throw error;
-  }
+export const answerRefusals: Interceptor = (next) => (request) => {
+  const elsewhere = request.contextValues.get(callKey) === undefined;
+  return elsewhere ? withoutRefusals(() => next(request)) : next(request);
 };
+
+async function withoutRefusals<T>(call: () => Promise<T>): Promise<T> {
+  try {
+    return await call();
+  } catch (error) {
+    throw error instanceof Refusal && !(error instanceof RemoteRefusal) ? connectErrorOf(error) : error;
+  }
+}

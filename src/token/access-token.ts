@@ -27,7 +27,9 @@ export type TokenExpectation = {
 export type AuthenticToken = {
   readonly keyId: string;
   readonly publicKey: Uint8Array;
-  readonly claims: ReceivedClaims;
+  readonly received: ReceivedClaims;
+  /** What it says to each of its audiences. */
+  readonly claims: readonly AccessTokenClaims[];
 };
 
 /**
@@ -60,20 +62,20 @@ export async function authenticate(
   { keys, now }: Pick<TokenExpectation, "keys" | "now">,
 ): Promise<AuthenticToken> {
   const parsed: CompactToken = parseCompactToken(token);
-  const { publicKey } = selectKey(parsed.keyId, keys, now);
+  const key = findKey(parsed.keyId, { keys, now });
+  if (key === undefined) throw tokenInvalid("kid");
+  const { publicKey } = key;
   if (!(await verify(publicKey, parsed.signingInput, parsed.signature))) throw tokenInvalid("signature");
-  return { keyId: parsed.keyId, publicKey, claims: readClaims(parsed.payload) };
+  const received = readClaims(parsed.payload);
+  const { audiences, nbf, ...common } = received;
+  const claims = audiences.map((aud) => Object.freeze({ ...common, aud }));
+  return { keyId: parsed.keyId, publicKey, received, claims };
 }
 
-/**
- * The key with this ID that counts now: the active one always, one in grace until its `not_after`.
- *
- * @throws Refusal TOKEN_INVALID {rule: "kid"}
- */
-export function selectKey(keyId: string, keys: readonly KeyRecord[], now: number): KeyRecord {
+/** The key with this ID, if it counts now: the active one always, one in grace until its `not_after`. */
+export function findKey(keyId: string, { keys, now }: Pick<TokenExpectation, "keys" | "now">): KeyRecord | undefined {
   const key = keys.find((candidate) => candidate.keyId === keyId);
-  if (key === undefined || !keyCounts(key, now)) throw tokenInvalid("kid");
-  return key;
+  return key !== undefined && keyCounts(key, now) ? key : undefined;
 }
 
 /**
@@ -82,19 +84,20 @@ export function selectKey(keyId: string, keys: readonly KeyRecord[], now: number
  * @throws Refusal TOKEN_INVALID {rule} or TOKEN_EXPIRED
  */
 export function acceptClaims(token: AuthenticToken, expected: Omit<TokenExpectation, "keys">): AccessTokenClaims {
-  const { audiences, nbf, ...claims } = token.claims;
+  const { received } = token;
   const { issuer, audience, use, now } = expected;
-  if (claims.iss !== issuer) throw tokenInvalid("iss");
-  if (!audiences.includes(audience)) throw tokenInvalid("aud");
+  if (received.iss !== issuer) throw tokenInvalid("iss");
+  const claims = token.claims.find(({ aud }) => aud === audience);
+  if (claims === undefined) throw tokenInvalid("aud");
   // An AppID holds no slash, so this compares the whole app part of the audience.
   if (!audience.startsWith(`${claims.app_id}/`)) throw tokenInvalid("app_id");
   if (claims.token_use !== use) throw tokenInvalid("token_use");
   if (claims.iat > now + CLOCK_SKEW_SECONDS) throw tokenInvalid("iat");
-  if (nbf > now + CLOCK_SKEW_SECONDS) throw tokenInvalid("nbf");
+  if (received.nbf > now + CLOCK_SKEW_SECONDS) throw tokenInvalid("nbf");
   if (claims.exp <= now) {
     throw new Refusal(Reason.TOKEN_EXPIRED, "the access token has expired", { nextStep: "refresh the token" });
   }
-  return { ...claims, aud: audience };
+  return claims;
 }
 
 /**

@@ -5,7 +5,7 @@ import {
   type AuthenticToken,
   acceptClaims,
   authenticate,
-  selectKey,
+  findKey,
   type TokenExpectation,
   type verifyAccessToken,
 } from "./access-token.ts";
@@ -17,6 +17,13 @@ import { tokenInvalid } from "./token-invalid.ts";
 export type ShownToken = {
   /** For whom it says that it is. Only to choose what to expect of it: nothing in it counts before it is verified. */
   readonly audiences: readonly string[];
+  /**
+   * As {@link verifyAccessToken}, at once, if its signature was verified before with a key that still counts; otherwise
+   * undefined.
+   *
+   * @throws Refusal as {@link verifyAccessToken}
+   */
+  verifySeen(expected: TokenExpectation): AccessTokenClaims | undefined;
   /** As {@link verifyAccessToken}. */
   verify(expected: TokenExpectation): Promise<AccessTokenClaims>;
 };
@@ -49,20 +56,28 @@ export function createTokenVerifier(options: { capacity?: number } = {}): TokenV
     if (token.length > MAX_TOKEN_LENGTH) throw tokenInvalid("length");
     const digest = hash("sha256", token, "base64url");
     const remembered = known.get(digest);
-    const { audiences } = remembered?.claims ?? readClaims(parseCompactToken(token).payload);
+    const { audiences } = remembered?.received ?? readClaims(parseCompactToken(token).payload);
+    const verifySeen = (expected: TokenExpectation) => {
+      if (remembered === undefined) return undefined;
+      const key = findKey(remembered.keyId, expected);
+      if (key === undefined || !equalBytes(key.publicKey, remembered.publicKey)) return undefined;
+      return acceptClaims(remembered, expected);
+    };
     return {
       audiences,
+      verifySeen,
       async verify(expected) {
-        if (remembered !== undefined) {
-          const key = selectKey(remembered.keyId, expected.keys, expected.now);
-          if (equalBytes(key.publicKey, remembered.publicKey)) return acceptClaims(remembered, expected);
-        }
+        const claims = verifySeen(expected);
+        if (claims !== undefined) return claims;
         const authentic = await authenticate(token, expected);
         known.set(digest, authentic);
         return acceptClaims(authentic, expected);
       },
     };
   };
-  const verify = async (token: string, expected: TokenExpectation) => show(token).verify(expected);
+  const verify = async (token: string, expected: TokenExpectation) => {
+    const shown = show(token);
+    return shown.verifySeen(expected) ?? shown.verify(expected);
+  };
   return Object.assign(verify, { show });
 }

@@ -143,6 +143,38 @@ test("a view ends with an answer to this party's own call that shows that the ap
   expect((await views.service(app.appId, service.serviceId)).status).toBe(ServiceStatus.SUSPENDED);
 });
 
+test("what has to be waited for is not known at once", async () => {
+  const registry = await startRegistry();
+  const { clock } = registry;
+  const app = await registerTestApp(registry);
+  const { serviceId } = await bindTestService(registry, app);
+  const views = createViews({ registries: connectionsTo(registry).registries, clock });
+  const atOnce = () => [views.appNow(app.appId)?.appId, views.serviceNow(app.appId, serviceId)?.serviceId];
+  expect(atOnce()).toEqual([undefined, undefined]);
+
+  await views.app(app.appId);
+  await views.service(app.appId, serviceId);
+  expect(atOnce()).toEqual([app.appId, serviceId]);
+  clock.advance(10);
+  expect(atOnce()).toEqual([undefined, undefined]);
+
+  const followed = { sequence: 2n as bigint | undefined };
+  views.follow({
+    follows: () => true,
+    appliedSequence: () => 2n,
+    sequenceNow: () => followed.sequence,
+    currentSequence: async () => 2n,
+  });
+  expect(atOnce()).toEqual([app.appId, serviceId]);
+  followed.sequence = undefined; // the last head is too old
+  expect(atOnce()).toEqual([undefined, undefined]);
+  followed.sequence = 3n; // the app has changed
+  expect(atOnce()).toEqual([undefined, undefined]);
+  followed.sequence = 2n;
+  views.forget(app.appId);
+  expect(atOnce()).toEqual([undefined, undefined]);
+});
+
 test("without its registry a view becomes stale, and an unknown app is unavailable", async () => {
   const registry = await startRegistry();
   const app = await registerTestApp(registry);

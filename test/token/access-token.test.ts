@@ -2,6 +2,7 @@ import { createLocalJWKSet, importJWK, jwtVerify, SignJWT } from "jose";
 import { describe, expect, test } from "vitest";
 import { KeyStatus } from "../../gen/omi/registry/v1/app_pb.ts";
 import { toBase64Url } from "../../src/core/bytes.ts";
+import { Reason } from "../../src/core/refusal.ts";
 import { exportSeed, type SigningKey } from "../../src/statement/crypto.ts";
 import { signAccessToken, type TokenExpectation, verifyAccessToken } from "../../src/token/access-token.ts";
 import { createTokenVerifier } from "../../src/token/token-verifier.ts";
@@ -224,6 +225,21 @@ describe.each([
     await verify(good, expected);
     expect(await outcomeOf(verify(good, { ...expected, ...change }))).toBe(outcome);
   });
+});
+
+test("a token that was seen is verified at once, as long as its key counts and its claims hold", async () => {
+  const verify = createTokenVerifier();
+  expect(verify.show(good).verifySeen(expected)).toBeUndefined();
+  await verify(good, expected);
+  const seen = verify.show(good);
+  expect(seen.verifySeen(expected)).toEqual(claims);
+  // Another key under the same ID, or none: the signature has to be verified, and then the refusal says why.
+  const impostor = { ...keyRecord(otherKey), keyId: authKey.keyId };
+  expect(seen.verifySeen({ ...expected, keys: [impostor] })).toBeUndefined();
+  expect(seen.verifySeen({ ...expected, keys: [] })).toBeUndefined();
+  expect(() => seen.verifySeen({ ...expected, now: claims.exp })).toThrow(
+    expect.objectContaining({ reason: Reason.TOKEN_EXPIRED }),
+  );
 });
 
 test("a bounded verifier forgets tokens and takes them again", async () => {
