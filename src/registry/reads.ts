@@ -43,11 +43,19 @@ interface EncodedFacts extends Pick<Facts, "schema" | "appSequence" | "graceEnd"
   header: { readonly second: number; readonly encoded: Uint8Array; readonly expiresAt: number } | undefined;
 }
 
+/** What is kept under a question without its nonce. */
+interface Kept {
+  /** The answer for those who bring no nonce. */
+  readonly signed?: Required<ReadyAnswer>;
+  /** What is signed for each who brings one. */
+  readonly facts?: EncodedFacts;
+}
+
 /** A kept answer is not given out in its last seconds, when a slow caller would get it expired. */
 const marginSeconds = 5;
 
-/** About what an encoded header takes. */
-const headerBytes = 100;
+/** About what facts take beside their body: an encoded header, and objects. */
+const factsBytes = 400;
 
 /**
  * The registry's signed answers to reads. An answer that anybody may keep is signed once and given to all who ask, until
@@ -56,16 +64,14 @@ const headerBytes = 100;
  */
 export class Reads implements ReadyAnswers {
   readonly #core: RegistryCore;
-  readonly #signed: AnswerCache<Required<ReadyAnswer>>;
-  readonly #facts: AnswerCache<EncodedFacts>;
+  readonly #kept: AnswerCache<Kept>;
   /** Time of the log's last entry, in Unix seconds. */
   #logTime: number;
 
   /** @param cacheBytes - bound on the memory that all kept answers and facts take */
   constructor(core: RegistryCore, cacheBytes: number) {
     this.#core = core;
-    this.#signed = new AnswerCache(cacheBytes / 2);
-    this.#facts = new AnswerCache(cacheBytes / 2);
+    this.#kept = new AnswerCache(cacheBytes);
     this.#logTime = core.log.head().time;
   }
 
@@ -74,8 +80,8 @@ export class Reads implements ReadyAnswers {
   }
 
   kept(method: DescMethodUnary, request: string): ReadyAnswer | undefined {
-    const kept = this.#signed.get(method, request);
-    return kept !== undefined && this.now() < (kept.reuse.expiresAt - marginSeconds) * 1000 ? kept : undefined;
+    const signed = this.#kept.get(method, request)?.signed;
+    return signed !== undefined && this.now() < (signed.reuse.expiresAt - marginSeconds) * 1000 ? signed : undefined;
   }
 
   answer(method: DescMethodUnary, request: Uint8Array): ReadyAnswer {
@@ -93,7 +99,7 @@ export class Reads implements ReadyAnswers {
     }
     const key = keyWithoutNonce(method, query);
     const facts = this.#factsUnder(method, key, now) ?? this.#find(method, question, now);
-    if (key !== undefined) this.#facts.set(method, key, facts, facts.body.length + headerBytes, facts.subjects);
+    if (key !== undefined) this.#put(method, key, { facts }, facts.subjects);
     return { frame: this.#sign(facts, query, now) };
   }
 
@@ -105,24 +111,29 @@ export class Reads implements ReadyAnswers {
    */
   changed(effect: Effect, now: number): void {
     this.#logTime = now;
-    for (const subject of subjectsOf(effect)) {
-      this.#signed.drop(subject);
-      this.#facts.drop(subject);
-    }
+    for (const subject of subjectsOf(effect)) this.#kept.drop(subject);
   }
 
   #keep(method: DescMethodUnary, key: string, question: Question, query: Uint8Array, now: number): ReadyAnswer {
-    const facts = this.#find(method, question, now);
+    const facts = this.#factsUnder(method, key, now) ?? this.#find(method, question, now);
     const frame = this.#sign(facts, query, now);
     const etag = `"${toBase64Url(sha256(frame.subarray(FRAME_PREFIX_BYTES)).subarray(0, 16))}"`;
-    const ready = { frame, reuse: { expiresAt: this.#headerAt(facts, now).expiresAt, etag } };
-    this.#signed.set(method, key, ready, frame.length, facts.subjects);
-    return ready;
+    const signed = { frame, reuse: { expiresAt: this.#headerAt(facts, now).expiresAt, etag } };
+    this.#put(method, key, { signed }, facts.subjects);
+    return signed;
+  }
+
+  /** Keeps something beside what is there: of the same state, as the first change drops all of it. */
+  #put(method: DescMethodUnary, key: string, added: Kept, subjects: readonly string[]): void {
+    const kept = { ...this.#kept.get(method, key), ...added };
+    const { signed, facts } = kept;
+    const bytes = (signed?.frame.length ?? 0) + (facts === undefined ? 0 : facts.body.length + factsBytes);
+    this.#kept.set(method, key, kept, bytes, subjects);
   }
 
   #factsUnder(method: DescMethodUnary, key: string | undefined, now: number): EncodedFacts | undefined {
-    const kept = key === undefined ? undefined : this.#facts.get(method, key);
-    return kept !== undefined && now < kept.graceEnd ? kept : undefined;
+    const facts = key === undefined ? undefined : this.#kept.get(method, key)?.facts;
+    return facts !== undefined && now < facts.graceEnd ? facts : undefined;
   }
 
   #find(method: DescMethodUnary, question: Question, now: number): EncodedFacts {

@@ -54,6 +54,19 @@ test("an answer to a nonce is made for this call", async () => {
   expect(after.answer).not.toEqual(before.answer);
 });
 
+test("an answer for everybody is kept beside what callers with a nonce are answered from", async () => {
+  const { registry, service } = await started();
+  await read(registry, service, true);
+  const first = await read(registry, service);
+  registry.clock.advance(20);
+  await read(registry, service, true);
+  expect((await read(registry, service)).answer).toEqual(first.answer);
+  await registry.registry.suspendService({ statement: suspendOf(registry.clock, service) });
+  for (const fresh of [true, false]) {
+    expect((await read(registry, service, fresh)).status).toBe(ServiceStatus.SUSPENDED);
+  }
+});
+
 test.each([false, true])("what was written is read at once (with a nonce: %s)", async (fresh) => {
   const { registry, service } = await started();
   expect((await read(registry, service, fresh)).status).toBe(ServiceStatus.ACTIVE);
