@@ -86,7 +86,7 @@ export class SessionFollower {
   requireLive(claims: AccessTokenClaims): void {
     const { revocations, maxAgeSeconds, clock } = this.#options;
     if (revocations.isRevoked(claims)) {
-      throw new Refusal(Reason.TOKEN_REVOKED, "the session of this token has ended", { nextStep: "sign in again" });
+      throw new Refusal(Reason.TOKEN_REVOKED, "the session of this token has ended");
     }
     const app = this.#apps.get(claims.app_id);
     if (app === undefined) this.follow(claims.app_id);

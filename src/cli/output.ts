@@ -60,9 +60,8 @@ type ErrorShown = {
 
 function errorShown(error: unknown, exitCode: ExitCode): ErrorShown {
   if (isRefusal(error)) {
-    const { reason, message, metadata } = error;
-    const nextStep = error.nextStep || (exitCode === ExitCode.UNAVAILABLE ? "Run the same command again." : "");
-    return { reason: reasonName(reason), message, metadata, ...(nextStep !== "" && { next_step: nextStep }) };
+    const { reason, message, metadata, nextStep } = error;
+    return { reason: reasonName(reason), message, metadata, next_step: nextStep };
   }
   if (!(error instanceof Error)) return { message: String(error) };
   const next = "nextStep" in error && typeof error.nextStep === "string" ? { next_step: error.nextStep } : {};

@@ -1,4 +1,5 @@
 import { Reason, ReasonSchema } from "../../gen/omi/error/v1/reason_pb.ts";
+import { nextStepOf } from "./next-steps.ts";
 
 export { Reason };
 
@@ -14,7 +15,7 @@ export class Refusal extends Error {
   override readonly name = "Refusal";
   readonly reason: Reason;
   readonly metadata: RefusalMetadata;
-  /** What the caller can do about it; empty if the Reason says it all. */
+  /** What the caller can do about it: what is known here, else what is always right for the Reason. */
   readonly nextStep: string;
 
   constructor(
@@ -25,7 +26,7 @@ export class Refusal extends Error {
     super(message, options.cause === undefined ? undefined : { cause: options.cause });
     this.reason = reason;
     this.metadata = options.metadata ?? {};
-    this.nextStep = options.nextStep ?? "";
+    this.nextStep = options.nextStep || nextStepOf(reasonName(reason));
   }
 }
 

@@ -80,7 +80,6 @@ export function createDirectory({ entries, dialer, clock, allowedDomains }: Dire
 function unknown(domain: string, cause?: unknown): Refusal {
   return new Refusal(Reason.PROVIDER_UNKNOWN, "no directory entry could be had for the domain", {
     metadata: { domain },
-    nextStep: "Check the domain and its document at /.well-known/omi.",
     cause,
   });
 }

@@ -134,7 +134,6 @@ export class RegistryConnection {
   #unavailable(cause: unknown): Refusal {
     return new Refusal(Reason.REGISTRY_UNAVAILABLE, `the registry ${this.domain} can't be reached`, {
       metadata: { registry: this.domain },
-      nextStep: "Try again; a write is repeated with the same bytes.",
       cause,
     });
   }

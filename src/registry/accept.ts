@@ -125,6 +125,5 @@ export function checkAppRegistry(core: Pick<RegistryCore, "domain">, appId: stri
   if (parseAppId(appId)?.registryDomain === core.domain) return;
   throw new Refusal(Reason.REGISTRY_MISMATCH, "the app belongs to another registry", {
     metadata: { expected: core.domain },
-    nextStep: "send this to the registry that the AppID names",
   });
 }

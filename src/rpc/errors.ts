@@ -64,7 +64,6 @@ export function refusalFrom(error: unknown, unavailable: Reason, host?: string):
   const unreached = new Refusal(unavailable, `${host ?? "the peer"} can't be reached or did not answer in time`, {
     ...options,
     metadata: host === undefined ? {} : { host },
-    nextStep: "Try again; a write is repeated with the same bytes.",
   });
   if (!(error instanceof ConnectError)) return unreached;
 

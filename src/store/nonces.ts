@@ -91,6 +91,5 @@ export class Nonces {
 function nonceReused(): Refusal {
   return new Refusal(Reason.NONCE_REUSED, "this nonce was used before", {
     metadata: { field: "header.nonce" },
-    nextStep: "sign the message again with a new nonce",
   });
 }

@@ -1,3 +1,4 @@
+import { nextStepOf } from "../core/next-steps.ts";
 import { Reason, Refusal, reasonName } from "../core/refusal.ts";
 
 // The registry, or the way to it, is in trouble: it has not judged what it was sent. The same call later may well succeed.
@@ -45,6 +46,7 @@ export function registryFailure(error: unknown, registry: string): unknown {
 export function registryRefused(registryReason: string, cause?: unknown): Refusal {
   return new Refusal(Reason.REGISTRY_REFUSED, `the registry refused: ${registryReason}`, {
     metadata: { registry_reason: registryReason },
+    nextStep: nextStepOf(registryReason),
     cause,
   });
 }

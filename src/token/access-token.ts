@@ -95,7 +95,7 @@ export function acceptClaims(token: AuthenticToken, expected: Omit<TokenExpectat
   if (claims.iat > now + CLOCK_SKEW_SECONDS) throw tokenInvalid("iat");
   if (received.nbf > now + CLOCK_SKEW_SECONDS) throw tokenInvalid("nbf");
   if (claims.exp <= now) {
-    throw new Refusal(Reason.TOKEN_EXPIRED, "the access token has expired", { nextStep: "refresh the token" });
+    throw new Refusal(Reason.TOKEN_EXPIRED, "the access token has expired");
   }
   return claims;
 }

@@ -1,7 +1,8 @@
 import { Code, ConnectError } from "@connectrpc/connect";
 import { expect, test } from "vitest";
+import { ErrorDetailSchema, ReasonSchema } from "../../gen/omi/error/v1/reason_pb.ts";
 import { Reason, Refusal } from "../../src/core/refusal.ts";
-import { connectErrorOf, RemoteRefusal, refusalFrom } from "../../src/rpc/errors.ts";
+import { connectErrorOf, detailOf, RemoteRefusal, refusalFrom } from "../../src/rpc/errors.ts";
 
 const UNAVAILABLE = Reason.REGISTRY_UNAVAILABLE;
 
@@ -20,6 +21,17 @@ test("a refusal comes back as it went, marked as another party's", () => {
     nextStep: sent.nextStep,
   });
 });
+
+test.each(ReasonSchema.values.filter(({ number }: { number: Reason }) => number !== Reason.UNSPECIFIED))(
+  "$localName says what to do next, to callers and where the other party did not",
+  ({ number }) => {
+    const sent = connectErrorOf(new Refusal(number, "no"));
+    expect(detailOf(sent)?.nextStep).not.toBe("");
+    const silent = new ConnectError("no", Code.Internal);
+    silent.details.push({ desc: ErrorDetailSchema, value: { reason: number } });
+    expect(refusalFrom(silent, UNAVAILABLE)).toMatchObject({ reason: number, nextStep: detailOf(sent)?.nextStep });
+  },
+);
 
 test("what another party sends is cut to its bounds", () => {
   const metadata = Object.fromEntries(Array.from({ length: 100 }, (_, i) => [`key${i}`, "x".repeat(5000)]));

@@ -37,6 +37,5 @@ export function issueServiceToken(core: AuthCore): ServiceImpl<typeof ServiceTok
 function keyNotCurrent(): Refusal {
   return new Refusal(Reason.KEY_NOT_CURRENT, "header.signer: the key's grace is over", {
     metadata: { field: "header.signer" },
-    nextStep: "sign with the service's current key",
   });
 }

@@ -22,9 +22,7 @@ export function refreshToken(core: AuthCore): ServiceImpl<typeof UserService>["r
     });
     if (grant === undefined || session === undefined) {
       core.sessionHub.changed(appId);
-      throw new Refusal(Reason.REFRESH_TOKEN_INVALID, "the refresh token is unknown, expired or was used before", {
-        nextStep: "sign in again",
-      });
+      throw new Refusal(Reason.REFRESH_TOKEN_INVALID, "the refresh token is unknown, expired or was used before");
     }
     return { tokens: tokens.issue(grant, session) };
   };

@@ -17,9 +17,7 @@ export function signUp(core: AuthCore): ServiceImpl<typeof UserService>["signUp"
   return async ({ appId, userName, password }, context) => {
     tenancy.tenants.active(tenantOf(appId));
     if (core.signUp === "closed") {
-      throw new Refusal(Reason.SIGN_UP_CLOSED, "strangers can't sign up here", {
-        nextStep: "ask whoever runs this Auth Provider for an account",
-      });
+      throw new Refusal(Reason.SIGN_UP_CLOSED, "strangers can't sign up here");
     }
     const name = normaliseUserName(userName);
     const hash = await attempts.make({ source: sourceOf(requestContext(context).peer) }, async () =>

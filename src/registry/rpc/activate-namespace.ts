@@ -18,9 +18,7 @@ export async function activateNamespace(core: RegistryCore, request: ActivateNam
     return tryCode(core, row, request.code);
   });
   if (!right) {
-    throw new Refusal(Reason.ACTIVATION_CODE_INVALID, "the code is wrong or was tried too often", {
-      nextStep: "use the latest code that was sent to the namespace's contact, or have another one sent",
-    });
+    throw new Refusal(Reason.ACTIVATION_CODE_INVALID, "the code is wrong or was tried too often");
   }
   const claimId = core.store.namespace(request.namespace)?.claimStatementId ?? new Uint8Array();
   return { answer: namespaceAnswer(core, request.namespace, claimId) };

@@ -37,9 +37,7 @@ function parsePageToken(token: string, sequence: number): string {
     });
   }
   if (Number(of) !== sequence) {
-    throw new Refusal(Reason.LIST_CHANGED, "the app changed since the page before", {
-      nextStep: "start again from the first page",
-    });
+    throw new Refusal(Reason.LIST_CHANGED, "the app changed since the page before");
   }
   return after;
 }

@@ -93,7 +93,6 @@ export function nextEpoch(app: AppRow, expected: bigint): bigint {
   if (expected !== current) {
     throw new Refusal(Reason.EPOCH_MISMATCH, "the app's configuration changed in between", {
       metadata: { config_epoch: String(current) },
-      nextStep: "read the app again and decide anew",
     });
   }
   return current + 1n;

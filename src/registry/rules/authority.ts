@@ -32,7 +32,6 @@ export function requireUnusedKey(used: boolean, field: string): void {
   if (!used) return;
   throw new Refusal(Reason.KEY_IN_USE, "this key holds, or once held, a role at this registry", {
     metadata: { field },
-    nextStep: "make a new key pair",
   });
 }
 

@@ -85,7 +85,6 @@ export function decideBinding(
   if (proof.expiresAt <= BigInt(now)) {
     throw new Refusal(Reason.PROOF_EXPIRED, "the developer's proof has expired", {
       metadata: { expires_at: String(proof.expiresAt) },
-      nextStep: "ask the developer to provision the service again",
     });
   }
   const restored = service?.status === ServiceStatus.SUSPENDED;
@@ -115,7 +114,5 @@ export function decideBinding(
 }
 
 function superseded(): Refusal {
-  return new Refusal(Reason.PROOF_SUPERSEDED, "the developer's proof is not newer than the service's suspension", {
-    nextStep: "ask the developer to provision the service again",
-  });
+  return new Refusal(Reason.PROOF_SUPERSEDED, "the developer's proof is not newer than the service's suspension");
 }

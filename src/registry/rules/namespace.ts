@@ -24,9 +24,7 @@ export function decideNamespaceClaim(
     throw new Refusal(Reason.NAME_RESERVED, "this namespace is reserved", { metadata: { field: "namespace_claim" } });
   }
   if (facts.taken) {
-    throw new Refusal(Reason.NAMESPACE_TAKEN, "this namespace, or one that looks like it, is claimed", {
-      nextStep: "choose another name",
-    });
+    throw new Refusal(Reason.NAMESPACE_TAKEN, "this namespace, or one that looks like it, is claimed");
   }
   requireUnusedKey(facts.masterKeyUsed, "public_key");
   const distinct = new Set([claim.publicKey, ...claim.guardianPublicKeys].map(toHex));

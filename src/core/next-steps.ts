@@ -1,0 +1,85 @@
+import type { Reason } from "../../gen/omi/error/v1/reason_pb.ts";
+
+// For whoever made the call. Where a Refusal is thrown, more is often known, and then it says so itself.
+const NEXT_STEPS = {
+  MALFORMED: "send the message in the encoding that the contract describes",
+  TOO_LARGE: "send less at once: the contract states the bound of every field",
+  VERSION_UNSUPPORTED: "use a version of the protocol that both sides speak",
+  TYPE_MISMATCH: "send a statement of the expected type, signed for this call",
+  NOT_CANONICAL: "encode the message deterministically, fields ascending and without defaults, and sign it again",
+  UNKNOWN_FIELD: "leave out what the contract does not define, and sign again",
+  FIELD_INVALID: "correct the field that is named: its comment in the contract states its bounds",
+  FIELD_MISMATCH: "make the named field say what the message around it says, and sign again",
+  AUDIENCE_MISMATCH: "sign the message for the domain of the party that is called",
+  TIMESTAMP_TOO_OLD: "check the clock, and sign the message again",
+  TIMESTAMP_IN_FUTURE: "check the clock of the signer, and sign the message again",
+  NONCE_REUSED: "sign the message again with a new nonce",
+  SIGNATURE_INVALID: "sign with the key that the header names; if it was, somebody changed the statement on its way",
+  SIGNER_UNKNOWN: "sign with a key that is registered for this app or namespace",
+  SIGNER_NOT_AUTHORIZED: "sign with the key of whoever owns what is named",
+  KEY_INVALID: "make a new key pair with an Ed25519 library, and send the 32 bytes of its public half",
+  KEY_IN_USE: "make a new key pair",
+  KEY_NOT_CURRENT: "sign with the service's current key",
+  ROTATION_IN_GRACE: "wait until the grace period is over, or rotate immediately",
+  NAMESPACE_UNKNOWN: "check the namespace and the registry, or claim it",
+  NAMESPACE_TAKEN: "choose another name",
+  NAMESPACE_PENDING: "activate the namespace with the code that was sent to its contact",
+  ACTIVATION_CODE_INVALID: "use the latest code that was sent to the namespace's contact, or have another one sent",
+  NAME_RESERVED: "choose another name",
+  APP_UNKNOWN: "check the AppID",
+  APP_EXISTS: "choose another slug",
+  REGISTRY_MISMATCH: "send this to the registry that the AppID names",
+  EPOCH_MISMATCH: "read the app again and decide anew",
+  SERVICE_UNKNOWN: "check the service ID: the app's services can be listed",
+  SERVICE_ID_TAKEN: "choose another service ID",
+  SERVICE_SUSPENDED: "the developer restores the service with a new ProvisionService that names its ID",
+  SERVICE_REVOKED: "provision a new service: the ID of this one is never used again",
+  PROOF_USED: "ask the developer to provision the service again",
+  PROOF_EXPIRED: "ask the developer to provision the service again",
+  PROOF_SUPERSEDED: "ask the developer to provision the service again",
+  ENDPOINT_NOT_ALLOWED: "give an https URL at or below the domain that is expected",
+  AUTH_MISSING: "provision an Auth Provider for the app first",
+  SERVICE_ID_RESERVED: "choose another service ID; an Auth Provider is announced, not bound",
+  PROVIDER_UNKNOWN: "check the domain and its document at /.well-known/omi",
+  TARGET_MISMATCH: "make the order for the provider that is called, with the key that it publishes now",
+  PROVIDER_REFUSED: "look up what the provider offers, and order that; if it is that already, ask the provider",
+  TENANT_UNKNOWN: "provision the service at this provider first, or check the AppID and the service ID",
+  TENANT_TERMINATED: "provision a new service",
+  REGISTRY_UNAVAILABLE: "try again; a write is repeated with the same bytes",
+  REGISTRY_REFUSED: "look up the registry's own Reason in the contract",
+  ANSWER_INVALID: "don't rely on the answer; tell whoever runs that party",
+  ADDRESS_NOT_ALLOWED: "give a public https address, or list the host in the configuration",
+  REGISTRY_ROLLED_BACK: "tell the registry's operator; nothing is granted until the registry has caught up",
+  VIEW_STALE: "try again shortly; if it lasts, the way to the registry is broken",
+  PROVIDER_UNAVAILABLE: "try again; a write is repeated with the same bytes",
+  TOKEN_MISSING: "send an access token for this service: authorization: Bearer …",
+  TOKEN_INVALID: "get an access token for this app and service",
+  TOKEN_EXPIRED: "refresh the token",
+  TOKEN_REVOKED: "sign in again",
+  CREDENTIALS_INVALID: "check user name and password",
+  USER_EXISTS: "choose another user name, or sign in",
+  SIGN_UP_CLOSED: "ask whoever runs this Auth Provider for an account",
+  REFRESH_TOKEN_INVALID: "sign in again",
+  ACCOUNT_CLOSED: "read what there is; nothing more is counted for this service",
+  ACCOUNT_UNKNOWN: "check the AppID and the service ID, or wait until the service has reported usage",
+  CURSOR_INVALID: "start again from the beginning, or from a cursor that this server gave",
+  LIST_CHANGED: "start again from the first page",
+  RATE_LIMITED: "wait, and try again",
+  OVERLOADED: "try again later; a write is repeated with the same bytes",
+  SHUTTING_DOWN: "try again; a write is repeated with the same bytes",
+  NOT_FOUND: "check what is named",
+  INTERNAL: "try again; if it stays, give the request ID to whoever runs that party",
+  UNIMPLEMENTED: "check the address and the version of the party that is called",
+  DEADLINE_EXCEEDED: "try again; a write is repeated with the same bytes",
+} satisfies Record<Exclude<keyof typeof Reason, "UNSPECIFIED">, string>;
+
+/**
+ * What to do about a refusal of which no more is known than its Reason.
+ *
+ * @param name of the Reason, e.g. `NONCE_REUSED`
+ */
+export function nextStepOf(name: string): string {
+  return (
+    (NEXT_STEPS as Readonly<Record<string, string>>)[name] ?? "look up the Reason in a newer version of the contract"
+  );
+}
