@@ -1,4 +1,5 @@
 import type { ProvisionService } from "../../gen/omi/agent/v1/agent_pb.ts";
+import { fieldInvalid } from "../core/field-invalid.ts";
 import { isReservedServiceId } from "../core/names.ts";
 import { Reason, Refusal } from "../core/refusal.ts";
 import type { Provider } from "../tenancy/state.ts";
@@ -22,9 +23,7 @@ export function requireAcceptable(
   requireTarget(order.targetProvider, provider.domain, "target_provider");
   requireTarget(order.providerKeyId, provider.key.keyId, "provider_key_id");
   if (order.expiresAt <= timestamp || order.expiresAt > timestamp + BigInt(MAX_PROOF_LIFE_SECONDS)) {
-    throw new Refusal(Reason.FIELD_INVALID, "an order is good for at most an hour after its timestamp", {
-      metadata: { field: "expires_at", rule: "at most timestamp + 3600" },
-    });
+    throw fieldInvalid("expires_at", "lifetime");
   }
   if (order.expiresAt <= BigInt(now)) throw proofExpired(order);
   if (isReservedServiceId(order.serviceId)) {

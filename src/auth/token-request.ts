@@ -2,6 +2,7 @@ import { type ServiceTokenRequest, ServiceTokenRequestSchema } from "../../gen/o
 import type { App } from "../../gen/omi/registry/v1/app_pb.ts";
 import { type KeyRecord, OperationalRole } from "../../gen/omi/registry/v1/app_pb.ts";
 import type { Statement } from "../../gen/omi/statement/v1/statement_pb.ts";
+import { type FieldRule, fieldInvalid } from "../core/field-invalid.ts";
 import { Reason, Refusal } from "../core/refusal.ts";
 import { checkAudience } from "../statement/audience.ts";
 import { type OpenedRequest, openRequest, verifySignature } from "../statement/statement.ts";
@@ -79,8 +80,8 @@ function requireOneTarget({ targetServiceId, targetRole, targetName }: ServiceTo
   throw targetInvalid(hasRole ? "target_name" : hasName ? "target_role" : "target_service_id", "required");
 }
 
-function targetInvalid(field: string, rule: string): Refusal {
-  return new Refusal(Reason.FIELD_INVALID, `${field}: a token is for one target`, { metadata: { field, rule } });
+function targetInvalid(field: string, rule: FieldRule): Refusal {
+  return fieldInvalid(field, rule, { message: `${field}: a token is for one target` });
 }
 
 function names({ context }: App, { targetRole, targetName }: ServiceTokenRequest): boolean {

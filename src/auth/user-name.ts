@@ -1,4 +1,4 @@
-import { Reason, Refusal } from "../core/refusal.ts";
+import { fieldInvalid } from "../core/field-invalid.ts";
 
 /** The greatest length of a normalised user name in bytes of UTF-8. */
 const MAX_LENGTH = 254;
@@ -18,12 +18,8 @@ export function normaliseUserName(name: string): string {
   // Lower-casing can leave what NFKC would write otherwise.
   const normalised = name.normalize("NFKC").toLowerCase().normalize("NFKC");
   if (normalised.trim() !== normalised || normalised === "" || INVISIBLE.test(normalised))
-    throw userNameInvalid("format");
-  if (Buffer.byteLength(normalised) > MAX_LENGTH) throw userNameInvalid("max_length");
+    throw fieldInvalid("user_name", "format", { must: "must have no blanks at its ends and no invisible characters" });
+  if (Buffer.byteLength(normalised) > MAX_LENGTH)
+    throw fieldInvalid("user_name", "max_length", { must: `must have at most ${MAX_LENGTH} bytes` });
   return normalised;
-}
-
-function userNameInvalid(rule: string): Refusal {
-  const metadata = { field: "user_name", rule };
-  return new Refusal(Reason.FIELD_INVALID, `user_name: FIELD_INVALID, rule ${rule}`, { metadata });
 }

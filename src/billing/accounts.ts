@@ -1,6 +1,7 @@
 import { create, toBinary } from "@bufbuild/protobuf";
 import { ReportUsageRequestSchema, type UsageLine } from "../../gen/omi/billing/v1/billing_service_pb.ts";
 import { equalBytes } from "../core/bytes.ts";
+import { type FieldRule, fieldInvalid } from "../core/field-invalid.ts";
 import { Reason, Refusal } from "../core/refusal.ts";
 import { sha256 } from "../statement/crypto.ts";
 import type { Database } from "../store/database.ts";
@@ -144,9 +145,8 @@ export class Accounts {
 }
 
 /** The refusal of a line of a report. */
-export function lineInvalid(index: number, field: "meter" | "amount", rule: string): Refusal {
-  const path = `lines[${index}].${field}`;
-  return new Refusal(Reason.FIELD_INVALID, `${path}: FIELD_INVALID, rule ${rule}`, { metadata: { field: path, rule } });
+export function lineInvalid(index: number, field: "meter" | "amount", rule: FieldRule): Refusal {
+  return fieldInvalid(`lines[${index}].${field}`, rule);
 }
 
 /** The same for the same lines in any order. */

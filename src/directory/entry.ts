@@ -7,6 +7,7 @@ import {
 } from "../../gen/omi/directory/v1/directory_pb.ts";
 import { KeyAlgorithm } from "../../gen/omi/key/v1/key_pb.ts";
 import { isAtOrBelow } from "../core/domain.ts";
+import { fieldInvalid } from "../core/field-invalid.ts";
 import { Reason, Refusal } from "../core/refusal.ts";
 import { parseUrl } from "../core/url.ts";
 import { checkBounds } from "../statement/bounds.ts";
@@ -38,11 +39,11 @@ export function parseEntry(json: JsonValue, source: EntrySource): DirectoryEntry
     });
   }
   for (const [index, key] of entry.keys.entries()) {
-    if (key.algorithm !== KeyAlgorithm.ED25519) throw invalid(`keys[${index}].algorithm`, "enum");
+    if (key.algorithm !== KeyAlgorithm.ED25519) throw fieldInvalid(`keys[${index}].algorithm`, "enum");
   }
   // A registry's keys are followed along a chain of signatures. Keys that its document merely states would break the chain.
   if (source.from === "discovered" && entry.party === Party.REGISTRY && entry.keys.length > 0) {
-    throw invalid("keys", "max_items");
+    throw fieldInvalid("keys", "max_items");
   }
   return entry;
 }
@@ -81,8 +82,4 @@ function fromJsonOrRefuse(json: JsonValue, { from }: EntrySource): DirectoryEntr
   } catch (cause) {
     throw new Refusal(Reason.MALFORMED, "not the JSON form of a DirectoryEntry", { metadata: { field: "" }, cause });
   }
-}
-
-function invalid(field: string, rule: string): Refusal {
-  return new Refusal(Reason.FIELD_INVALID, `${field}: FIELD_INVALID, rule ${rule}`, { metadata: { field, rule } });
 }

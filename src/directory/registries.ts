@@ -1,8 +1,11 @@
+import { Format } from "../../gen/omi/options/v1/options_pb.ts";
 import { parseAppId } from "../core/app-id.ts";
 import type { Clock } from "../core/clock.ts";
+import { fieldInvalid } from "../core/field-invalid.ts";
 import type { Random } from "../core/random.ts";
-import { Reason, Refusal } from "../core/refusal.ts";
+import { Reason } from "../core/refusal.ts";
 import type { Dialer } from "../rpc/dial.ts";
+import { describeFormat } from "../statement/format.ts";
 import { LruCache } from "../statement/lru-cache.ts";
 import type { Directory } from "./directory.ts";
 import { createMemoryPinStore, type PinStore } from "./pin-store.ts";
@@ -70,7 +73,7 @@ export function createRegistries(options: RegistriesOptions): Registries {
     forApp(appId) {
       const domain = parseAppId(appId)?.registryDomain;
       if (domain === undefined) {
-        throw new Refusal(Reason.FIELD_INVALID, "not an AppID", { metadata: { field: "app_id", rule: "format" } });
+        throw fieldInvalid("app_id", "format", { must: `must be ${describeFormat(Format.APP_ID)}` });
       }
       return forDomain(domain);
     },

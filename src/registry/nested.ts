@@ -3,6 +3,7 @@ import type { KeyRole } from "../../gen/omi/key/v1/key_pb.ts";
 import { KeyPossessionSchema } from "../../gen/omi/registry/v1/service_pb.ts";
 import type { Statement } from "../../gen/omi/statement/v1/statement_pb.ts";
 import { equalBytes } from "../core/bytes.ts";
+import { fieldInvalid } from "../core/field-invalid.ts";
 import { Reason, Refusal } from "../core/refusal.ts";
 import { providerKey } from "../directory/directory.ts";
 import { checkAudience } from "../statement/audience.ts";
@@ -40,7 +41,7 @@ export function openNested<Desc extends DescMessage>(
 /** A field of the request that its bounds say is there. */
 export function requirePresent<T>(value: T | undefined, field: string): T {
   if (value !== undefined) return value;
-  throw new Refusal(Reason.FIELD_INVALID, `${field} is missing`, { metadata: { field, rule: "required" } });
+  throw fieldInvalid(field, "required");
 }
 
 /** What a proof of possession must say. */

@@ -21,9 +21,9 @@ import {
   StatementSchema,
 } from "../../gen/omi/statement/v1/statement_pb.ts";
 import { Reason } from "../core/refusal.ts";
-import { type Breach, below, fieldInvalid, refuse } from "./breach.ts";
+import { type Breach, below, outOfBounds, refuse } from "./breach.ts";
 import { ANY_TYPE, formBreach } from "./form.ts";
-import { bytesFormatCheck, type FormatOptions, stringFormatCheck } from "./format.ts";
+import { bytesFormatCheck, describeFormat, type FormatOptions, stringFormatCheck } from "./format.ts";
 
 /** Options of {@link checkBounds}. */
 export type BoundsOptions = FormatOptions & {
@@ -70,7 +70,7 @@ function fieldCheck(field: DescField): Check<Message> {
   const bounds = getOption(field, boundsOption);
   const read = fieldReader(field);
   const check = field.fieldKind === "list" ? listCheck(field, bounds) : valueCheck(field, bounds);
-  const missing = bounds.required ? below(field.name, fieldInvalid("required")) : undefined;
+  const missing = bounds.required ? below(field.name, outOfBounds("required")) : undefined;
   return (message, options) => {
     const value = read(message);
     if (isEmpty(value)) return missing;
@@ -84,7 +84,8 @@ function listCheck(field: DescField, bounds: Bounds): Check<unknown> {
   const isParameterList = field.message?.typeName === ParameterSchema.typeName;
   return (value, options) => {
     const items = value as unknown[];
-    if (bounds.maxItems > 0 && items.length > bounds.maxItems) return fieldInvalid("max_items");
+    if (bounds.maxItems > 0 && items.length > bounds.maxItems)
+      return outOfBounds("max_items", `must have at most ${bounds.maxItems} items`);
     for (let i = 0; i < items.length; i++) {
       const breach = check(items[i], options);
       if (breach !== undefined) return below(`[${i}]`, breach);
@@ -121,15 +122,15 @@ function childCheck(field: DescField, child: DescMessage): Check<Message> {
 
 function enumCheck(desc: DescEnum, bounds: Bounds): Check<number> {
   return (value) => {
-    if (desc.value[value] === undefined) return fieldInvalid("enum");
-    return value === 0 && bounds.required ? fieldInvalid("required") : undefined;
+    if (desc.value[value] === undefined) return outOfBounds("enum");
+    return value === 0 && bounds.required ? outOfBounds("required") : undefined;
   };
 }
 
 function rangeCheck(bounds: Bounds): Check<number | bigint> {
   return (value) => {
-    if (value < bounds.min) return fieldInvalid("min");
-    return bounds.max !== 0n && value > bounds.max ? fieldInvalid("max") : undefined;
+    if (value < bounds.min) return outOfBounds("min", `must be at least ${bounds.min}`);
+    return bounds.max !== 0n && value > bounds.max ? outOfBounds("max", `must be at most ${bounds.max}`) : undefined;
   };
 }
 
@@ -138,10 +139,12 @@ function stringChecks(field: DescField, bounds: Bounds): Check<string>[] {
   const hasFormat = stringFormatCheck(bounds.format);
   if (hasFormat === undefined) throw new TypeError(`${field} is a string and cannot have format ${bounds.format}`);
   const checks: Check<string>[] = [];
-  if (minLength > 0) checks.push((text) => (isShorter(text, minLength) ? fieldInvalid("min_length") : undefined));
-  if (maxLength > 0) checks.push((text) => (isLonger(text, maxLength) ? fieldInvalid("max_length") : undefined));
-  checks.push((text, options) => (hasFormat(text, options) ? undefined : fieldInvalid("format")));
-  if (constant !== "") checks.push((text) => (text === constant ? undefined : fieldInvalid("constant")));
+  const breaches = breachesOf(bounds);
+  if (minLength > 0) checks.push((text) => (isShorter(text, minLength) ? breaches.short : undefined));
+  if (maxLength > 0) checks.push((text) => (isLonger(text, maxLength) ? breaches.long : undefined));
+  checks.push((text, options) => (hasFormat(text, options) ? undefined : breaches.format));
+  if (constant !== "")
+    checks.push((text) => (text === constant ? undefined : outOfBounds("constant", `must be "${constant}"`)));
   return checks;
 }
 
@@ -154,10 +157,19 @@ function bytesChecks(field: DescField, bounds: Bounds): Check<Uint8Array>[] {
     return [(bytes, options) => (hasFormat(bytes, options) ? undefined : KEY_INVALID)];
   }
   const checks: Check<Uint8Array>[] = [];
-  if (minLength > 0) checks.push(({ length }) => (length < minLength ? fieldInvalid("min_length") : undefined));
-  if (maxLength > 0) checks.push(({ length }) => (length > maxLength ? fieldInvalid("max_length") : undefined));
-  checks.push((bytes, options) => (hasFormat(bytes, options) ? undefined : fieldInvalid("format")));
+  const breaches = breachesOf(bounds);
+  if (minLength > 0) checks.push(({ length }) => (length < minLength ? breaches.short : undefined));
+  if (maxLength > 0) checks.push(({ length }) => (length > maxLength ? breaches.long : undefined));
+  checks.push((bytes, options) => (hasFormat(bytes, options) ? undefined : breaches.format));
   return checks;
+}
+
+function breachesOf({ minLength, maxLength, format }: Bounds) {
+  return {
+    short: outOfBounds("min_length", `must have at least ${minLength} bytes`),
+    long: outOfBounds("max_length", `must have at most ${maxLength} bytes`),
+    format: outOfBounds("format", `must be ${describeFormat(format)}`),
+  };
 }
 
 /** The first breach that any of `checks` finds. */
@@ -180,7 +192,7 @@ const KEY_INVALID: Breach = { reason: Reason.KEY_INVALID, path: "", metadata: {}
 function sortedBreach(parameters: readonly Parameter[]): Breach | undefined {
   for (let i = 1; i < parameters.length; i++) {
     const [previous, next] = [parameters[i - 1], parameters[i]];
-    if (previous && next && previous.name >= next.name) return below(`[${i}]`, below("name", fieldInvalid("sorted")));
+    if (previous && next && previous.name >= next.name) return below(`[${i}]`, below("name", outOfBounds("sorted")));
   }
   return undefined;
 }

@@ -1,3 +1,4 @@
+import { type FieldRule, fieldInvalid } from "../core/field-invalid.ts";
 import { Reason, Refusal, type RefusalMetadata, reasonName } from "../core/refusal.ts";
 
 /** What is wrong with one field of a message, found on the way down and given its full path on the way up. */
@@ -7,26 +8,17 @@ export type Breach = {
   readonly path: string;
   /** What the Reason documents beside `field`. */
   readonly metadata: RefusalMetadata;
+  /** For FIELD_INVALID: the rule, and what is known of it. */
+  readonly outOfBounds?: { readonly rule: FieldRule; readonly must: string | undefined };
 };
 
-/** The rule that a FIELD_INVALID names in its metadata. */
-export type BoundsRule =
-  | "required"
-  | "min_length"
-  | "max_length"
-  | "max_items"
-  | "min"
-  | "max"
-  | "format"
-  | "constant"
-  /** An enum number that the contract does not define. */
-  | "enum"
-  /** A parameter list that is not sorted by name, or names one twice. */
-  | "sorted";
-
-/** A breach of a field's bounds. */
-export function fieldInvalid(rule: BoundsRule): Breach {
-  return { reason: Reason.FIELD_INVALID, path: "", metadata: { rule } };
+/**
+ * A breach of a field's bounds.
+ *
+ * @param must what the field must be like, e.g. `must have at most 32 bytes`, if more is known of it than the rule
+ */
+export function outOfBounds(rule: FieldRule, must?: string): Breach {
+  return { reason: Reason.FIELD_INVALID, path: "", metadata: {}, outOfBounds: { rule, must } };
 }
 
 /** The same breach, seen from the message or list that `segment` (a field name or `[index]`) leads down from. */
@@ -37,6 +29,10 @@ export function below(segment: string, breach: Breach): Breach {
 /** The Refusal for a breach in the message at `prefix`. */
 export function refuse(prefix: string, breach: Breach, cause?: unknown): Refusal {
   const field = joinPath(prefix, breach.path);
+  if (breach.outOfBounds !== undefined) {
+    const { rule, must } = breach.outOfBounds;
+    return fieldInvalid(field, rule, { ...(must !== undefined && { must }), cause });
+  }
   const details = Object.entries(breach.metadata).map(([key, value]) => `, ${key} ${value}`);
   return new Refusal(breach.reason, `${field}: ${reasonName(breach.reason)}${details.join("")}`, {
     metadata: { field, ...breach.metadata },

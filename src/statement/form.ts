@@ -1,6 +1,6 @@
 import type { Statement } from "../../gen/omi/statement/v1/statement_pb.ts";
 import { Reason } from "../core/refusal.ts";
-import { type Breach, below, fieldInvalid } from "./breach.ts";
+import { type Breach, below, outOfBounds } from "./breach.ts";
 import { SIGNATURE_LENGTH } from "./ed25519-form.ts";
 
 /** The only version of the Statement format so far. */
@@ -26,17 +26,17 @@ export function formBreach(statement: Statement, expectedType: string): Breach |
     return { reason: Reason.VERSION_UNSUPPORTED, path: "", metadata: { supported: STATEMENT_VERSION } };
   }
   if (expectedType === ANY_TYPE) {
-    if (type === "") return below("type", fieldInvalid("required"));
-    if (type.length > MAX_TYPE_LENGTH) return below("type", fieldInvalid("max_length"));
+    if (type === "") return below("type", outOfBounds("required"));
+    if (type.length > MAX_TYPE_LENGTH) return below("type", outOfBounds("max_length"));
   } else if (type !== expectedType) {
     return { reason: Reason.TYPE_MISMATCH, path: "", metadata: { expected: expectedType } };
   }
   if (data.length > MAX_DATA_LENGTH) {
     return { reason: Reason.TOO_LARGE, path: "", metadata: { limit: String(MAX_DATA_LENGTH) } };
   }
-  if (data.length === 0) return below("data", fieldInvalid("required"));
-  if (signature.length === 0) return below("signature", fieldInvalid("required"));
-  if (signature.length < SIGNATURE_LENGTH) return below("signature", fieldInvalid("min_length"));
-  if (signature.length > SIGNATURE_LENGTH) return below("signature", fieldInvalid("max_length"));
+  if (data.length === 0) return below("data", outOfBounds("required"));
+  if (signature.length === 0) return below("signature", outOfBounds("required"));
+  if (signature.length < SIGNATURE_LENGTH) return below("signature", outOfBounds("min_length"));
+  if (signature.length > SIGNATURE_LENGTH) return below("signature", outOfBounds("max_length"));
   return undefined;
 }

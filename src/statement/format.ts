@@ -2,7 +2,7 @@ import { Format } from "../../gen/omi/options/v1/options_pb.ts";
 import { parseAppId } from "../core/app-id.ts";
 import { isDomain } from "../core/domain.ts";
 import { isEmail } from "../core/email.ts";
-import { isName, isNamespace } from "../core/names.ts";
+import { isName, isNamespace, MAX_NAME_LENGTH, MAX_NAMESPACE_LENGTH } from "../core/names.ts";
 import { parseUrl } from "../core/url.ts";
 import { publicKeyProblem } from "./crypto.ts";
 import { isKeyId } from "./key-id.ts";
@@ -25,6 +25,25 @@ export function stringFormatCheck(format: Format): FormatCheck<string> | undefin
 export function bytesFormatCheck(format: Format): FormatCheck<Uint8Array> | undefined {
   return BYTES_FORMATS[format];
 }
+
+/** A format in words. */
+export function describeFormat(format: Format): string {
+  return (FORMAT_TEXTS as Readonly<Record<number, string>>)[format] ?? "as the contract describes";
+}
+
+const FORMAT_TEXTS = {
+  [Format.UNSPECIFIED]: "text without control characters",
+  [Format.DOMAIN]: "a domain, lower case and without port, e.g. auth.example.org",
+  [Format.APP_ID]: "an AppID, e.g. org.omiappreg.alice.business_app.7f8a9d",
+  [Format.NAMESPACE]: `2 to ${MAX_NAMESPACE_LENGTH} of a-z, 0-9, - and _, a letter first and - or _ only between two others`,
+  [Format.NAME]: `2 to ${MAX_NAME_LENGTH} of a-z, 0-9, - and _, a letter first and - or _ only between two others`,
+  [Format.URL]: "an https URL of a domain, without user info, query and fragment",
+  [Format.KEY_ID]: "a key ID: 43 characters of base64url",
+  [Format.EMAIL]: "an e-mail address",
+  [Format.PUBLIC_KEY]: "an Ed25519 public key of 32 bytes",
+  [Format.NONCE]: "16 random bytes",
+  [Format.SHA256]: "a SHA-256 of 32 bytes",
+} satisfies Record<Format, string>;
 
 const STRING_FORMATS: Partial<Record<Format, FormatCheck<string>>> = {
   [Format.UNSPECIFIED]: isPlainText,

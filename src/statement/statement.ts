@@ -10,7 +10,7 @@ import type { AnswerHeader, Header, Statement } from "../../gen/omi/statement/v1
 import { SigningInputSchema, StatementSchema } from "../../gen/omi/statement/v1/statement_pb.ts";
 import { Reason } from "../core/refusal.ts";
 import { checkBounds } from "./bounds.ts";
-import { below, fieldInvalid, refuse, statementPath } from "./breach.ts";
+import { below, outOfBounds, refuse, statementPath } from "./breach.ts";
 import { decodeCanonical, decodeTolerant, encodeCanonical, findUnknownField } from "./canonical.ts";
 import { type SigningKey, sha256, verify } from "./crypto.ts";
 import { ANY_TYPE, formBreach, STATEMENT_VERSION } from "./form.ts";
@@ -167,7 +167,7 @@ function checkForm(
   expectedType: string,
   field: string,
 ): asserts statement is Statement {
-  const breach = statement === undefined ? fieldInvalid("required") : formBreach(statement, expectedType);
+  const breach = statement === undefined ? outOfBounds("required") : formBreach(statement, expectedType);
   if (breach !== undefined) throw refuse(statementPath(field), breach);
 }
 
@@ -178,7 +178,7 @@ function opened<Desc extends DescMessage>(
   field: string,
 ): Opened<Desc> {
   const header = headerOf(message);
-  if (header === undefined) throw refuse(field, below("header", fieldInvalid("required")));
+  if (header === undefined) throw refuse(field, below("header", outOfBounds("required")));
   const input = signingInput(statement);
   return { id: sha256(input), type: schema.typeName, message, header, statement, signingInput: input, field };
 }

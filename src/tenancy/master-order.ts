@@ -1,6 +1,7 @@
 import type { DescMessage, MessageShape } from "@bufbuild/protobuf";
 import type { App } from "../../gen/omi/registry/v1/app_pb.ts";
 import type { Statement } from "../../gen/omi/statement/v1/statement_pb.ts";
+import { fieldInvalid } from "../core/field-invalid.ts";
 import { isRefusal, Reason, Refusal } from "../core/refusal.ts";
 import type { Registries } from "../directory/registries.ts";
 import { checkAudience } from "../statement/audience.ts";
@@ -42,10 +43,7 @@ export class MasterOrders {
    *   ANSWER_INVALID from the Pulse; SIGNER_UNKNOWN, SIGNER_NOT_AUTHORIZED or SIGNATURE_INVALID
    */
   async open<Desc extends DescMessage>(schema: Desc, statement: Statement | undefined): Promise<MasterOrder<Desc>> {
-    if (statement === undefined) {
-      const metadata = { field: "statement", rule: "required" };
-      throw new Refusal(Reason.FIELD_INVALID, "statement: required", { metadata });
-    }
+    if (statement === undefined) throw fieldInvalid("statement", "required");
     const opened = openRequest(schema, statement);
     checkAudience(opened, this.#options.domain);
     const app = await pulse(appIdOf(opened.message), this.#options.registries);

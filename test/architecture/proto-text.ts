@@ -65,3 +65,10 @@ export function documentedMetadata(reason: Reason): string[] {
   const list = /Metadata: ([a-z_, ]+)\./.exec(commentOfValue(value))?.[1] ?? "";
   return list === "" ? [] : list.split(", ").sort();
 }
+
+/** The rules that the comment of a Reason lists behind "The rule is one of", in that order. */
+export function documentedRules(comment: string): string[] {
+  const [, list = ""] = /The rule is one of (.*)/.exec(comment) ?? [];
+  const words = [...list.replaceAll(/\([^)]*\)/g, "").matchAll(/`([a-z_]+)`/g)];
+  return words.map(([, word = ""]) => word);
+}

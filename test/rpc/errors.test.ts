@@ -22,14 +22,16 @@ test("a refusal comes back as it went, marked as another party's", () => {
   });
 });
 
-test.each(ReasonSchema.values.filter(({ number }: { number: Reason }) => number !== Reason.UNSPECIFIED))(
+const reasons = ReasonSchema.values.map(({ localName, number }) => ({ localName, reason: number as Reason }));
+
+test.each(reasons.filter(({ reason }) => reason !== Reason.UNSPECIFIED))(
   "$localName says what to do next, to callers and where the other party did not",
-  ({ number }) => {
-    const sent = connectErrorOf(new Refusal(number, "no"));
+  ({ reason }) => {
+    const sent = connectErrorOf(new Refusal(reason, "no"));
     expect(detailOf(sent)?.nextStep).not.toBe("");
     const silent = new ConnectError("no", Code.Internal);
-    silent.details.push({ desc: ErrorDetailSchema, value: { reason: number } });
-    expect(refusalFrom(silent, UNAVAILABLE)).toMatchObject({ reason: number, nextStep: detailOf(sent)?.nextStep });
+    silent.details.push({ desc: ErrorDetailSchema, value: { reason } });
+    expect(refusalFrom(silent, UNAVAILABLE)).toMatchObject({ reason, nextStep: detailOf(sent)?.nextStep });
   },
 );
 

@@ -2,8 +2,9 @@ import { type NamespaceClaim, NamespaceClaimSchema } from "../../../gen/omi/regi
 import { ActivationPolicy } from "../../../gen/omi/registry/v1/registry_pb.ts";
 import type { ClaimNamespaceRequest } from "../../../gen/omi/registry/v1/registry_service_pb.ts";
 import { concatBytes, equalBytes, utf8 } from "../../core/bytes.ts";
+import { fieldInvalid } from "../../core/field-invalid.ts";
 import { foldName } from "../../core/names.ts";
-import { Reason, Refusal } from "../../core/refusal.ts";
+import type { Refusal } from "../../core/refusal.ts";
 import { sha256 } from "../../statement/crypto.ts";
 import { keyIdOf } from "../../statement/key-id.ts";
 import { type Acceptance, accept } from "../accept.ts";
@@ -66,8 +67,8 @@ function checkContact(claim: NamespaceClaim, email: string, salt: Uint8Array, ne
 }
 
 function contactIncomplete(field: string): Refusal {
-  return new Refusal(Reason.FIELD_INVALID, "a contact is an e-mail address and a salt, and some registries need one", {
-    metadata: { field, rule: "required" },
-    nextStep: "send an e-mail address and a salt, and sign their commitment",
+  return fieldInvalid(field, "required", {
+    message: "a contact is an e-mail address and a salt, and some registries need one",
+    must: "must be given, with the claim committing to address and salt",
   });
 }

@@ -8,6 +8,7 @@ import {
 } from "../../../gen/omi/registry/v1/log_pb.ts";
 import { NamespaceStatus } from "../../../gen/omi/registry/v1/namespace_pb.ts";
 import { appIdHash, formatAppId } from "../../core/app-id.ts";
+import { fieldInvalid } from "../../core/field-invalid.ts";
 import { isReservedSlug } from "../../core/names.ts";
 import { Reason, Refusal } from "../../core/refusal.ts";
 import type { AppRow, NamespaceRow } from "../store.ts";
@@ -72,8 +73,8 @@ export function decideBackboneUpdate(
   requireMaster(app, signer);
   const names = new Set(update.operationalServices.map((service) => `${service.role} ${service.name}`));
   if (names.size !== update.operationalServices.length) {
-    throw new Refusal(Reason.FIELD_INVALID, "two operational services have the same role and name", {
-      metadata: { field: "operational_services", rule: "unique role and name" },
+    throw fieldInvalid("operational_services", "unique", {
+      must: "must not have the same role and name twice",
     });
   }
   return create(BackboneChangedSchema, {

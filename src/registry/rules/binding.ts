@@ -4,6 +4,7 @@ import { type ServiceBound, ServiceBoundSchema } from "../../../gen/omi/registry
 import type { Endorsement, ServiceBinding } from "../../../gen/omi/registry/v1/service_pb.ts";
 import { ServiceStatus } from "../../../gen/omi/registry/v1/service_pb.ts";
 import { equalBytes } from "../../core/bytes.ts";
+import { fieldInvalid } from "../../core/field-invalid.ts";
 import { isReservedServiceId } from "../../core/names.ts";
 import { Reason, Refusal } from "../../core/refusal.ts";
 import type { AppRow, ProofRow, ServiceRow } from "../store.ts";
@@ -37,9 +38,7 @@ export function requireConsistentBinding({ binding, proofId, proof, endorsement 
   );
   const proofTime = proof.header?.timestamp ?? 0n;
   if (proof.expiresAt <= proofTime || proof.expiresAt > proofTime + BigInt(maxProofLifeSeconds)) {
-    throw new Refusal(Reason.FIELD_INVALID, "a proof is good for at most an hour after its timestamp", {
-      metadata: { field: "developer_proof.expires_at", rule: "at most timestamp + 3600" },
-    });
+    throw fieldInvalid("developer_proof.expires_at", "lifetime");
   }
   requireSame(endorsement.appId === binding.appId, "endorsement.app_id", "app_id");
   requireSame(endorsement.serviceId === binding.serviceId, "endorsement.service_id", "service_id");

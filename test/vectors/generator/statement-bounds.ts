@@ -3,7 +3,7 @@ import { DataHandling, ProvisionServiceSchema, TerminateSchema } from "../../../
 import { AppManifestSchema, BackboneUpdateSchema, OperationalRole } from "../../../gen/omi/registry/v1/app_pb.ts";
 import { NamespaceClaimSchema } from "../../../gen/omi/registry/v1/namespace_pb.ts";
 import { RotationSchema, SuspendSchema } from "../../../gen/omi/registry/v1/service_pb.ts";
-import type { BoundsRule } from "../../../src/statement/breach.ts";
+import type { FieldRule } from "../../../src/core/field-invalid.ts";
 import { signData, signStatement } from "../../../src/statement/statement.ts";
 import { refused } from "./statement.ts";
 import * as story from "./story.ts";
@@ -21,7 +21,7 @@ type Case<Desc extends DescMessage> = [
   name: string,
   description: string,
   field: string,
-  rule: BoundsRule,
+  rule: FieldRule,
   change: Partial<Exclude<MessageInitShape<Desc>, { $typeName: string }>>,
 ];
 

@@ -113,7 +113,11 @@ export const Reason = {
   UNKNOWN_FIELD: 6,
 
   /**
-   * [INVALID_ARGUMENT] A field is missing or breaks its documented bounds. Metadata: field, rule.
+   * [INVALID_ARGUMENT] A field is missing or breaks its documented bounds. Metadata: field, rule. The rule is one of
+   * `required` (may not be empty), `min_length`, `max_length` (bytes), `max_items`, `min`, `max`, `format`, `constant`
+   * (see `omi.options.v1.Bounds`), `enum` (a number that the contract does not define), `sorted` (parameters are in the order
+   * of their names, each name once), `unique` (no two of a list may be alike in what names them), `exclusive` (not beside
+   * the other fields that are there), `lifetime` (later than the header's timestamp, by at most an hour).
    *
    * @generated from enum value: REASON_FIELD_INVALID = 7;
    */
@@ -446,7 +450,9 @@ export const Reason = {
 
   /**
    * [UNAUTHENTICATED] The token is malformed, signed by no key of the app's User Validator, or for another app, service
-   * or use. Metadata: rule.
+   * or use. Metadata: rule. The rule is one of `length`, `form` (parts, base64url), `header`, `alg`, `typ`, `kid` (no key that
+   * counts now has this ID), `signature`, `json`, or the claim that is wrong: `iss`, `sub`, `aud`, `app_id`, `client_id`,
+   * `token_use`, `iat`, `nbf`, `exp`, `jti`, `sid`, `scope`, `cnf`.
    *
    * @generated from enum value: REASON_TOKEN_INVALID = 121;
    */
