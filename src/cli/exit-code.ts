@@ -68,6 +68,7 @@ const OWN_FINDINGS: Partial<Record<Reason, ExitCode>> = {
   [Reason.MALFORMED]: ExitCode.USAGE,
   [Reason.TOO_LARGE]: ExitCode.USAGE,
   [Reason.FIELD_INVALID]: ExitCode.USAGE,
+  [Reason.KEY_INVALID]: ExitCode.USAGE,
   [Reason.PROVIDER_UNKNOWN]: ExitCode.UNAVAILABLE,
   [Reason.ADDRESS_NOT_ALLOWED]: ExitCode.UNAVAILABLE,
   [Reason.RATE_LIMITED]: ExitCode.UNAVAILABLE,

@@ -1,4 +1,10 @@
-import type { DescMessage, DescService, MessageInitShape } from "@bufbuild/protobuf";
+import {
+  create,
+  type DescMessage,
+  type DescService,
+  type MessageInitShape,
+  type MessageShape,
+} from "@bufbuild/protobuf";
 import type { Client } from "@connectrpc/connect";
 import type { DirectoryEntry } from "../../gen/omi/directory/v1/directory_pb.ts";
 import type { Statement } from "../../gen/omi/statement/v1/statement_pb.ts";
@@ -8,6 +14,7 @@ import type { Connections } from "../directory/connections.ts";
 import { providerKey } from "../directory/entry.ts";
 import type { RegistryClient } from "../directory/registry-client.ts";
 import { type Verified, verifyAnswer } from "../directory/verified.ts";
+import { checkBounds } from "../statement/bounds.ts";
 import type { SigningKey } from "../statement/crypto.ts";
 import { type OpenedAnswer, signStatement, statementId } from "../statement/statement.ts";
 import { callProvider } from "./reach.ts";
@@ -33,10 +40,11 @@ const TRUST_DIRECTORY = "a Provider key in the directory";
 const NONCE_LENGTH = 16;
 
 /**
- * Signs a message with the Master key.
+ * Signs a message with the Master key, if the party that is meant to act could accept it.
  *
  * @param audience the domain of the party that is meant to act
  * @param timestamp Unix seconds; now if left out
+ * @throws Refusal FIELD_INVALID {field, rule}, KEY_INVALID {field} and what else {@link checkBounds} finds
  */
 export function signAsMaster<Desc extends DescMessage>(
   core: DeveloperCore,
@@ -45,11 +53,24 @@ export function signAsMaster<Desc extends DescMessage>(
   message: Unsigned<Desc>,
   timestamp: number = unixSeconds(core.clock),
 ): Statement {
-  const header = { audience, timestamp: BigInt(timestamp), nonce: core.random(NONCE_LENGTH) };
-  const whole = { ...message, header } as unknown as MessageInitShape<Desc>;
+  const { keyId: signer } = core.masterKey;
+  const header = { audience, timestamp: BigInt(timestamp), nonce: core.random(NONCE_LENGTH), signer };
+  const whole = bounded(schema, { ...message, header } as unknown as MessageInitShape<Desc>);
   const statement = signStatement(schema, whole, core.masterKey);
   core.onStep(stepOf("signed", statement, core.masterKey.keyId, audience));
   return statement;
+}
+
+/**
+ * Makes a message that keeps the bounds of the contract, so that what nobody would accept is not sent.
+ *
+ * @throws Refusal as {@link checkBounds}
+ */
+export function bounded<Desc extends DescMessage>(schema: Desc, init: MessageInitShape<Desc>): MessageShape<Desc> {
+  const message = create(schema, init);
+  // Whether a host may have plain http is for the receiver to say, who is the one to call it.
+  checkBounds(schema, message, { allowPlainHttp: () => true });
+  return message;
 }
 
 /** Makes a write at a registry, again with the same bytes if no answer comes. */

@@ -4,10 +4,14 @@ import {
   type Namespace,
   NamespaceClaimSchema,
 } from "../../gen/omi/registry/v1/namespace_pb.ts";
+import {
+  ActivateNamespaceRequestSchema,
+  ClaimNamespaceRequestSchema,
+} from "../../gen/omi/registry/v1/registry_service_pb.ts";
 import { concatBytes, utf8 } from "../core/bytes.ts";
 import type { Contact } from "../directory/registry-client.ts";
 import { sha256 } from "../statement/crypto.ts";
-import { type DeveloperCore, signAsMaster, writeAt } from "./core.ts";
+import { bounded, type DeveloperCore, signAsMaster, writeAt } from "./core.ts";
 
 /** A namespace to claim. */
 export type NamespaceOrder = {
@@ -40,6 +44,10 @@ export async function claimNamespace(core: DeveloperCore, order: NamespaceOrder)
     ...(contact !== undefined && { contactCommitment: sha256(concatBytes(contact.salt, utf8(contact.email))) }),
     ...((website !== "" || organization !== "") && { metadata: { website, organization } }),
   });
+  bounded(ClaimNamespaceRequestSchema, {
+    statement,
+    ...(contact !== undefined && { contactEmail: contact.email, contactSalt: contact.salt }),
+  });
   return (await writeAt(core, registry, statement, (claim) => registry.claimNamespace(claim, contact))).value;
 }
 
@@ -60,7 +68,8 @@ export async function activateNamespace(
   order: { readonly registry: string; readonly namespace: string; readonly code: string },
 ): Promise<Namespace> {
   const registry = core.connections.registries.forDomain(order.registry);
-  return (await registry.activateNamespace(order.namespace, order.code)).value;
+  const { namespace, code } = bounded(ActivateNamespaceRequestSchema, { namespace: order.namespace, code: order.code });
+  return (await registry.activateNamespace(namespace, code)).value;
 }
 
 /** The salt keeps the public commitment from being compared with addresses that are guessed. */

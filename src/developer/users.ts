@@ -1,6 +1,12 @@
-import { type TokenSet, UserService } from "../../gen/omi/auth/v1/auth_service_pb.ts";
+import {
+  SignInRequestSchema,
+  SignUpRequestSchema,
+  type TokenSet,
+  UserService,
+} from "../../gen/omi/auth/v1/auth_service_pb.ts";
 import { Reason, Refusal } from "../core/refusal.ts";
 import type { Connections } from "../directory/connections.ts";
+import { bounded } from "./core.ts";
 import { callProvider } from "./reach.ts";
 
 /** A user of an app, as they are known to its Auth Provider. */
@@ -14,31 +20,29 @@ export type UserCredentials = {
  * Makes a user account at an app's Auth Provider.
  *
  * @returns the user's `sub` in tokens
- * @throws Refusal AUTH_MISSING if the app has no Auth Provider; what the provider refuses
+ * @throws Refusal FIELD_INVALID {field, rule}; AUTH_MISSING if the app has no Auth Provider; what the provider refuses
  */
 export async function signUpUser(connections: Connections, credentials: UserCredentials): Promise<string> {
   const { appId, userName, password } = credentials;
+  const request = bounded(SignUpRequestSchema, { appId, userName, password });
   const provider = await authProviderOf(connections, appId);
-  const { subject } = await callProvider(connections, provider, UserService, (users) =>
-    users.signUp({ appId, userName, password }),
-  );
+  const { subject } = await callProvider(connections, provider, UserService, (users) => users.signUp(request));
   return subject;
 }
 
 /**
  * Signs a user in for one service of an app.
  *
- * @throws Refusal AUTH_MISSING if the app has no Auth Provider; what the provider refuses
+ * @throws Refusal FIELD_INVALID {field, rule}; AUTH_MISSING if the app has no Auth Provider; what the provider refuses
  */
 export async function signInUser(
   connections: Connections,
   credentials: UserCredentials & { readonly serviceId: string },
 ): Promise<TokenSet> {
   const { appId, userName, password, serviceId } = credentials;
+  const request = bounded(SignInRequestSchema, { appId, userName, password, serviceId });
   const provider = await authProviderOf(connections, appId);
-  const { tokens } = await callProvider(connections, provider, UserService, (users) =>
-    users.signIn({ appId, userName, password, serviceId }),
-  );
+  const { tokens } = await callProvider(connections, provider, UserService, (users) => users.signIn(request));
   if (tokens === undefined) throw new Refusal(Reason.ANSWER_INVALID, "the Auth Provider gave no tokens");
   return tokens;
 }

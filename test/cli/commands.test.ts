@@ -257,6 +257,32 @@ describe("a command ends with", () => {
     expect((await run(claim)).code).toBe(2);
   });
 
+  test.each([
+    [["namespace", "claim", "Bad Name"], "namespace_claim", "format"],
+    [["namespace", "claim", "x".repeat(33)], "namespace_claim", "max_length"],
+    [["namespace", "claim", "alice", "--email", "nobody"], "contact_email", "format"],
+    [["namespace", "claim", "alice", "--organization", "x".repeat(500)], "metadata.organization", "max_length"],
+    [["namespace", "activate", "Bad Name", "493027"], "namespace", "format"],
+    [["app", "register", "alice", "Shop!", "--name", "Shop"], "project_slug", "format"],
+  ])("2 for %j, of which nothing is sent", async (args, field, rule) => {
+    const { run, registry } = await startCliMesh();
+    await registry.stop();
+    const { code, stdout, stderr } = await run([...args, "--json"]);
+    expect([code, stdout]).toEqual([2, ""]);
+    const { error } = JSON.parse(stderr);
+    expect(error).toMatchObject({ reason: "FIELD_INVALID", metadata: { field, rule } });
+    expect(error.next_step).toContain(field);
+  });
+
+  test("2 for a Guardian's key that is none, and for a password that is too short", async () => {
+    const { run, registry, appId } = await startComposed();
+    await registry.stop();
+    const zero = toBase64Url(new Uint8Array(32));
+    expect((await run(["namespace", "claim", "bob", "--guardian", zero])).code).toBe(2);
+    const signUp = ["token", "sign-up", appId, "--user", "bob", "--password-file", "-"];
+    expect((await run(signUp, { stdin: "short" })).code).toBe(2);
+  });
+
   test("2 for an AppID that is none", async () => {
     const { run } = await startCliMesh();
     expect((await run(["app", "show", "shop"])).code).toBe(2);
