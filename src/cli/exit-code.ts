@@ -18,7 +18,7 @@ export const ExitCode = {
   UNAVAILABLE: 3,
   /** Something signed does not verify. */
   UNVERIFIED: 4,
-  /** The command itself is at fault. */
+  /** The command itself is at fault, or what it had to say could not be written. */
   INTERNAL: 70,
 } as const;
 
@@ -33,12 +33,26 @@ Exit codes:
   2   wrong usage, configuration or key file; nothing was sent
   3   somebody can't be reached or took too long; try again
   4   something signed does not verify
-  70  a fault in omi itself
+  70  a fault in omi itself, or the output could not be written
 `;
 
 /** A command line that can't be meant. */
 export class UsageError extends Error {
   override readonly name = "UsageError";
+}
+
+/** A command that could not do its work, for a reason that is known and is no fault in omi. */
+export class CommandFailure extends Error {
+  override readonly name = "CommandFailure";
+  readonly exitCode: ExitCode;
+  /** What to do about it. */
+  readonly nextStep: string;
+
+  constructor(message: string, exitCode: ExitCode, nextStep: string) {
+    super(message);
+    this.exitCode = exitCode;
+    this.nextStep = nextStep;
+  }
 }
 
 /** Something signed was looked at and does not verify; what is wrong was printed. */
@@ -52,6 +66,7 @@ export function exitCodeOf(error: unknown): ExitCode {
   if (error instanceof UsageError || error instanceof KeyFileError || error instanceof ConfigError) {
     return ExitCode.USAGE;
   }
+  if (error instanceof CommandFailure) return error.exitCode;
   if (error instanceof UnverifiedError) return ExitCode.UNVERIFIED;
   return error instanceof Refusal ? exitCodeOfRefusal(error) : ExitCode.INTERNAL;
 }

@@ -3,7 +3,7 @@ import { CommanderError } from "commander";
 import { isRefusal, reasonName } from "../core/refusal.ts";
 import { describeStep, type Step } from "../developer/step.ts";
 import type { CliDeps } from "./deps.ts";
-import { ExitCode, exitCodeOf, UnverifiedError } from "./exit-code.ts";
+import { CommandFailure, ExitCode, exitCodeOf, UnverifiedError } from "./exit-code.ts";
 import { asText, printable } from "./text.ts";
 
 /** How a command talks: for people, or with `--json` for machines. Results on standard output, all else on standard error. */
@@ -65,7 +65,7 @@ function errorShown(error: unknown, exitCode: ExitCode): ErrorShown {
   }
   if (!(error instanceof Error)) return { message: String(error) };
   const next = "nextStep" in error && typeof error.nextStep === "string" ? { next_step: error.nextStep } : {};
-  if (exitCode !== ExitCode.INTERNAL) return { message: error.message, ...next };
+  if (exitCode !== ExitCode.INTERNAL || error instanceof CommandFailure) return { message: error.message, ...next };
   return { message: `internal error: ${error.stack ?? error.message}` };
 }
 

@@ -22,6 +22,22 @@ test("keygen makes a file that only its owner can read, and prints the public ha
   expect(stdout + stderr).not.toContain(seed);
 });
 
+test.each([[["--help"]], [["keygen", "--json"]]])(
+  "a result that can't be written ends %j with 70 and a message",
+  async (args) => {
+    const out = args.includes("keygen") ? ["--out", join(temporaryFolder(), "master.json")] : [];
+    const { code, stderr } = await omi([...args, ...out], { stdoutTo: "/dev/full" });
+    expect(code).toBe(70);
+    expect(stderr).toContain("ENOSPC");
+    expect(stderr).not.toMatch(/^ +at /m);
+  },
+);
+
+test("a reader that has seen enough ends a command quietly", async () => {
+  const { code, stderr } = await omi(["--help"], { closeStdout: true });
+  expect([code, stderr]).toEqual([0, ""]);
+});
+
 test("a Statement from standard input that does not verify ends with 4", async () => {
   const vector = new URL("../vectors/statement/invalid/field_out_of_order.json", import.meta.url);
   const config = join(temporaryFolder(), "omi.json");

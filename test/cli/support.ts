@@ -1,5 +1,5 @@
 import { spawn } from "node:child_process";
-import { writeFileSync } from "node:fs";
+import { closeSync, openSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { Party } from "../../gen/omi/directory/v1/directory_pb.ts";
 import { KeyAlgorithm, KeyRole } from "../../gen/omi/key/v1/key_pb.ts";
@@ -18,18 +18,31 @@ export type Ended = { readonly code: number; readonly stdout: string; readonly s
 /** Runs `omi` as a process of its own. */
 export function omi(
   args: readonly string[],
-  options: { env?: Record<string, string>; stdin?: string } = {},
+  options: {
+    env?: Record<string, string>;
+    stdin?: string;
+    /** A file in place of the pipe that is read. */
+    stdoutTo?: string;
+    /** True for a reader who is gone before anything is written. */
+    closeStdout?: boolean;
+  } = {},
 ): Promise<Ended> {
   const launcher = new URL("../../src/omi.js", import.meta.url).pathname;
-  const child = spawn(process.execPath, [launcher, ...args], { env: { ...process.env, ...options.env } });
+  const output = options.stdoutTo === undefined ? undefined : openSync(options.stdoutTo, "w");
+  const child = spawn(process.execPath, [launcher, ...args], {
+    env: { ...process.env, ...options.env },
+    stdio: ["pipe", output ?? "pipe", "pipe"],
+  });
+  if (output !== undefined) closeSync(output);
+  if (options.closeStdout === true) child.stdout?.destroy();
   let [stdout, stderr] = ["", ""];
-  child.stdout.on("data", (chunk) => {
+  child.stdout?.on("data", (chunk) => {
     stdout += chunk;
   });
-  child.stderr.on("data", (chunk) => {
+  child.stderr?.on("data", (chunk) => {
     stderr += chunk;
   });
-  child.stdin.end(options.stdin ?? "");
+  child.stdin?.end(options.stdin ?? "");
   return new Promise((resolve, reject) => {
     child.on("error", reject);
     child.on("close", (code) => resolve({ code: code ?? -1, stdout, stderr }));
