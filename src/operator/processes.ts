@@ -1,5 +1,5 @@
 import { type ChildProcess, spawn } from "node:child_process";
-import { closeSync, openSync, readFileSync } from "node:fs";
+import { closeSync, fstatSync, openSync } from "node:fs";
 import { createServer } from "node:net";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -7,6 +7,7 @@ import { createClient } from "@connectrpc/connect";
 import { createConnectTransport } from "@connectrpc/connect-node";
 import { Health, HealthCheckResponse_ServingStatus } from "../../gen/health/v1/health_pb.ts";
 import type { Mesh, MeshMember } from "./mesh.ts";
+import { partFailure } from "./part-failure.ts";
 
 const launcher = fileURLToPath(new URL("../omi.js", import.meta.url));
 
@@ -17,6 +18,8 @@ const startTimeoutMs = 60_000;
 export interface RunningMember extends MeshMember {
   /** Where its log is, one JSON object a line. */
   readonly logFile: string;
+  /** Where in it this process began to write, in bytes. */
+  readonly logStart: number;
   readonly process: ChildProcess;
 }
 
@@ -32,7 +35,7 @@ export interface RunningMesh extends Mesh {
 /**
  * Starts every part of a mesh in a process of its own, and waits until all of them serve.
  *
- * @throws if one ends or does not serve in time; then all are stopped
+ * @throws CommandFailure if one ends or does not serve in time; then all are stopped
  */
 export async function startMesh(mesh: Mesh): Promise<RunningMesh> {
   const running = mesh.members.map((member) => startMember(mesh.folder, member));
@@ -57,14 +60,19 @@ export async function startMesh(mesh: Mesh): Promise<RunningMesh> {
 export function startMember(folder: string, member: MeshMember): RunningMember {
   const logFile = join(folder, member.name, "log.jsonl");
   const output = openSync(logFile, "a", 0o600);
+  const logStart = fstatSync(output).size;
   const child = spawn(process.execPath, [launcher, "serve", member.configFile], {
     stdio: ["ignore", output, output],
   });
   closeSync(output);
-  return { ...member, logFile, process: child };
+  return { ...member, logFile, logStart, process: child };
 }
 
-/** Waits until a part says that it serves. */
+/**
+ * Waits until a part says that it serves.
+ *
+ * @throws CommandFailure if it ends before, or does not in time
+ */
 export async function untilServing(member: RunningMember): Promise<void> {
   const transport = createConnectTransport({ baseUrl: `http://127.0.0.1:${member.port}`, httpVersion: "1.1" });
   const health = createClient(Health, transport);
@@ -75,7 +83,7 @@ export async function untilServing(member: RunningMember): Promise<void> {
     if (answer?.status === HealthCheckResponse_ServingStatus.SERVING) return;
     await new Promise((resolve) => setTimeout(resolve, 50));
   }
-  throw new Error(`${member.name} did not start; the end of ${member.logFile}:\n${lastLines(member.logFile, 5)}`);
+  throw partFailure(member);
 }
 
 /** Tells a part to stop, and waits until it has; a part that doesn't within its grace is killed. */
@@ -90,10 +98,6 @@ export async function stopMember(member: RunningMember): Promise<void> {
 
 function hasEnded({ process: { exitCode, signalCode } }: RunningMember): boolean {
   return exitCode !== null || signalCode !== null;
-}
-
-function lastLines(file: string, count: number): string {
-  return readFileSync(file, "utf8").trimEnd().split("\n").slice(-count).join("\n");
 }
 
 /** Those of some ports that cannot be listened on, as somebody else does. */

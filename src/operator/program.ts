@@ -10,6 +10,7 @@ import { isDomain } from "../core/domain.ts";
 import { playDemo } from "../demo/demo.ts";
 import { rebuildRegistry, startPersistentMesh } from "./commands.ts";
 import { processConfigSchema } from "./config.ts";
+import { partFailure } from "./part-failure.ts";
 import type { RunningMesh } from "./processes.ts";
 import { type EventsReset, listeningPart, resetEvents, type StoppedService } from "./reset-events.ts";
 import { serve } from "./serve.ts";
@@ -144,10 +145,9 @@ async function start(folder: string, port: number): Promise<void> {
     for (const name of ["SIGINT", "SIGTERM"] as const) process.once(name, () => resolve(undefined));
   });
   const ended = await Promise.race([signal, mesh.firstExit]);
-  if (ended !== undefined) print(`${ended.name} has ended by itself; see ${ended.logFile}`);
   print("stopping");
   await mesh.stop();
-  if (ended !== undefined) throw new Error(`${ended.name} has ended`);
+  if (ended !== undefined) throw partFailure(ended);
 }
 
 function describeMesh({ running }: RunningMesh, folder: string): string {

@@ -1,3 +1,4 @@
+import { UsageError } from "../cli/exit-code.ts";
 import { systemClock } from "../core/clock.ts";
 import { besideConfig, loadConfig } from "../core/config.ts";
 import { createLogger } from "../core/log.ts";
@@ -12,6 +13,9 @@ import { createPart, databaseFilesOf, partName } from "./parts.ts";
 
 /** Which signals stop a process. */
 const stopSignals = ["SIGINT", "SIGTERM"] as const;
+
+/** Why an address can't be had, if it is the configuration's fault. */
+const CANNOT_LISTEN: ReadonlySet<string> = new Set(["EADDRINUSE", "EADDRNOTAVAIL", "EACCES", "ENOTFOUND"]);
 
 /**
  * Runs the part that a configuration is for until the process is told to stop (SIGINT, SIGTERM): calls under way are
@@ -49,7 +53,11 @@ export async function serve(file: string | undefined, env: NodeJS.ProcessEnv): P
   });
   // Without TLS there is nothing to read again, and a closed terminal ends the process as it does by default.
   if (tls !== undefined) process.on("SIGHUP", () => void server.reloadTls());
-  await server.listen();
+  await server.listen().catch((error: NodeJS.ErrnoException) => {
+    throw CANNOT_LISTEN.has(error.code ?? "")
+      ? new UsageError(`${error.message}: choose another server.port or server.host`)
+      : error;
+  });
   logger.info({ address: server.address.url }, "listening");
   await part.start();
 
