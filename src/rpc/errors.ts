@@ -49,7 +49,7 @@ export function detailOf(error: ConnectError): ErrorDetail | undefined {
  *
  * - an answer with an ErrorDetail is a {@link RemoteRefusal};
  * - a Refusal of our own side (the dialler's ADDRESS_NOT_ALLOWED) is that Refusal;
- * - no answer (no connection, cut, too late, a proxy's 5xx) is a Refusal with the Reason `unavailable`;
+ * - no answer, or only a part of one (no connection, cut, too late, a proxy's 5xx) is a Refusal with the Reason `unavailable`;
  * - UNIMPLEMENTED without detail is a RemoteRefusal UNIMPLEMENTED;
  * - any other answer is not one of this contract: ANSWER_INVALID.
  *
@@ -79,7 +79,7 @@ export function refusalFrom(error: unknown, unavailable: Reason, host?: string):
   if (error.code === Code.Unimplemented) {
     return new RemoteRefusal(Reason.UNIMPLEMENTED, "the peer does not have this RPC", options);
   }
-  if (NO_ANSWER.has(error.code) || (error.code === Code.Internal && causes(error).some(isNodeError))) {
+  if (NO_ANSWER.has(error.code) || isCut(error) || (error.code === Code.Internal && causes(error).some(isNodeError))) {
     return unreached;
   }
   return new Refusal(Reason.ANSWER_INVALID, "the peer's answer does not follow the contract", options);
@@ -92,6 +92,17 @@ const NO_ANSWER: ReadonlySet<Code> = new Set([
   Code.Aborted,
   Code.Canceled,
   Code.Unknown,
+]);
+
+// A stream that stops without its end, after a message or within one: so it looks when the peer, or a proxy before it, is gone.
+// connect calls it the peer's mistake. A test shows that these are still its texts.
+function isCut({ rawMessage, isWireError }: ConnectError): boolean {
+  return !isWireError && CUT_STREAM.has(rawMessage);
+}
+
+const CUT_STREAM: ReadonlySet<string> = new Set([
+  "protocol error: missing EndStreamResponse",
+  "protocol error: incomplete envelope",
 ]);
 
 // connect knows only some of the errors of sockets, TLS and HTTP and calls the others internal. All have a string code,

@@ -1,11 +1,16 @@
 import { once } from "node:events";
+import { createServer as createHttpServer } from "node:http";
+import { createServer as createHttp2Server } from "node:http2";
 import { type AddressInfo, createServer as createNetServer, type Socket } from "node:net";
+import type { Writable } from "node:stream";
+import { create, toBinary } from "@bufbuild/protobuf";
 import { Code, createClient } from "@connectrpc/connect";
 import { describe, expect, test } from "vitest";
 import { Reason, Refusal } from "../../src/core/refusal.ts";
 import { createTransport } from "../../src/rpc/client.ts";
 import { createDialer } from "../../src/rpc/dial.ts";
 import { RemoteRefusal } from "../../src/rpc/errors.ts";
+import { frameOf } from "../../src/rpc/ready-answers.ts";
 import { EchoService } from "./support/echo.ts";
 import { collect, errorOf, never, refusalOf } from "./support/outcomes.ts";
 import { cleanUp, localDialer, start } from "./support/start.ts";
@@ -17,6 +22,29 @@ function clientOf(baseUrl: string, options: Partial<Parameters<typeof createTran
   const transport = createTransport({ baseUrl, dialer: localDialer(), unavailable, ...options });
   cleanUp(() => transport.close());
   return createClient(EchoService, transport);
+}
+
+const { output } = EchoService.method.repeat;
+const message = frameOf(toBinary(output, create(output, { value: "hello" })));
+
+/** Starts a server that answers any stream with these bytes, and then ends the answer or cuts it. Returns its URL. */
+async function startAnswering(httpVersion: "1.1" | "2", bytes: Uint8Array, how: "end" | "cut"): Promise<string> {
+  const answer = (stream: Writable) => {
+    if (how === "end") stream.end(bytes);
+    else stream.write(bytes, () => stream.destroy());
+  };
+  const contentType = "application/connect+proto";
+  const server =
+    httpVersion === "2"
+      ? createHttp2Server().on("stream", (stream) => {
+          stream.respond({ ":status": 200, "content-type": contentType });
+          answer(stream);
+        })
+      : createHttpServer((_, response) => answer(response.writeHead(200, { "content-type": contentType })));
+  server.listen(0, "127.0.0.1");
+  cleanUp(() => server.close());
+  await once(server, "listening");
+  return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
 }
 
 describe.each(HTTP_VERSIONS)("the transport over HTTP/%s", (httpVersion) => {
@@ -70,6 +98,24 @@ describe.each(HTTP_VERSIONS)("the transport over HTTP/%s", (httpVersion) => {
     const client = clientOf(`http://127.0.0.1:${port}`, { httpVersion });
     expect((await refusalOf(client.echo({}))).reason).toBe(unavailable);
     expect((await refusalOf(collect(client.repeat({})))).reason).toBe(unavailable);
+  });
+
+  test.each([
+    ["ended after a message", message, "end"],
+    ["ended amid a message", message.subarray(0, -1), "end"],
+    ["ended amid a message's head", message.subarray(0, 3), "end"],
+    ["ended before a message", message.subarray(0, 0), "end"],
+    ["cut after a message", message, "cut"],
+    ["cut amid a message", message.subarray(0, -1), "cut"],
+  ] as const)("says that the peer of a stream that is %s is unavailable", async (_, bytes, how) => {
+    const client = clientOf(await startAnswering(httpVersion, bytes, how), { httpVersion });
+    expect((await refusalOf(collect(client.repeat({})))).reason).toBe(unavailable);
+  });
+
+  test("says that a stream which ends with nonsense does not follow the contract", async () => {
+    const nonsense = Buffer.from([2, 0, 0, 0, 1, 33]);
+    const client = clientOf(await startAnswering(httpVersion, nonsense, "end"), { httpVersion });
+    expect((await refusalOf(collect(client.repeat({})))).reason).toBe(Reason.ANSWER_INVALID);
   });
 
   test("does not wait for ever for a peer that does not answer", async () => {
