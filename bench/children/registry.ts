@@ -77,6 +77,8 @@ const server = createServer({
   port: 0,
   development: true,
   tls,
+  // All load comes from one address here.
+  limits: { maxStreamsPerPeer: 20_000 },
   logger,
   routes: (router) => registry.routes(router),
   answers: registry.answers,

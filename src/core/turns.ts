@@ -16,3 +16,34 @@ export function inTurns(steps: Iterator<unknown>, done: () => void): void {
   }
   setImmediate(() => inTurns(steps, done));
 }
+
+/** Somebody who has more to do than others should wait for. */
+export interface Waiting {
+  /** Makes one step; may not throw. */
+  turn(): void;
+}
+
+const waiting = new Set<Waiting>();
+let isTaking = false;
+
+/**
+ * Gives somebody a turn, behind all who wait already, some in each turn of the event loop: many who have much to do keep calls
+ * waiting no longer than a few who have.
+ */
+export function takeTurn(somebody: Waiting): void {
+  waiting.add(somebody);
+  if (isTaking) return;
+  isTaking = true;
+  setImmediate(() =>
+    inTurns(takeAll(), () => {
+      isTaking = false;
+    }),
+  );
+}
+
+function* takeAll(): Generator<void, void> {
+  for (const somebody of waiting) {
+    waiting.delete(somebody);
+    yield somebody.turn();
+  }
+}

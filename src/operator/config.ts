@@ -36,6 +36,7 @@ const serverSchema = z.strictObject({
       maxConnections: z.number().int().min(1).optional(),
       maxStreamsPerConnection: z.number().int().min(1).optional(),
       maxStreams: z.number().int().min(1).optional(),
+      maxStreamsPerPeer: z.number().int().min(1).optional(),
       maxDeadlineMs: z.number().int().min(1).optional(),
       firstBytesTimeoutMs: z.number().int().min(1).optional(),
       idleTimeoutMs: z.number().int().min(1).optional(),

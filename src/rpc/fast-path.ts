@@ -16,9 +16,9 @@ import {
   type UnaryRequest,
 } from "./fast-path-request.ts";
 import { FastStream } from "./fast-stream.ts";
-import type { Streams } from "./guard.ts";
 import { COMPRESS_MIN_BYTES, type Handlers } from "./handlers.ts";
 import type { Limits } from "./limits.ts";
+import type { OpenStreams } from "./open-streams.ts";
 import { cachingHeaders, FRAME_PREFIX_BYTES, isKnown, type ReadyAnswers } from "./ready-answers.ts";
 import type { MessageSource, ReadyStreams } from "./ready-streams.ts";
 import { chosenRequestId, type RequestIds } from "./request-id.ts";
@@ -64,7 +64,7 @@ type FastPathOptions = {
   readonly answers?: ReadyAnswers | undefined;
   readonly methods: Handlers["cacheable"];
   readonly readyStreams?: ReadyStreams | undefined;
-  readonly streams: Streams;
+  readonly streams: OpenStreams;
   readonly cors: CorsOptions | undefined;
   readonly limits: Limits;
   readonly logger: Logger;
@@ -155,6 +155,7 @@ export function createFastPath(options: FastPathOptions): FastPath {
         peer: peerOf(http2.session?.socket.remoteAddress, given),
         start,
       };
+      if (options.streams.refusal(call.peer) !== undefined) return false; // connect tells so
       const stream = new FastStream(options, http2, call, compressible);
       let source: MessageSource;
       try {

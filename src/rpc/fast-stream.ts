@@ -5,10 +5,11 @@ import { setTrailerStatus } from "@connectrpc/connect/protocol-grpc";
 import type { Logger } from "pino";
 import type { Clock } from "../core/clock.ts";
 import { Reason, Refusal, reasonName } from "../core/refusal.ts";
+import { takeTurn } from "../core/turns.ts";
 import { logCall } from "./access-log.ts";
 import { connectErrorOf } from "./errors.ts";
-import type { Streams } from "./guard.ts";
 import { COMPRESS_MIN_BYTES } from "./handlers.ts";
+import type { OpenStreams } from "./open-streams.ts";
 import { refusalOfHandler } from "./outcome.ts";
 import { FRAME_PREFIX_BYTES, frameOf } from "./ready-answers.ts";
 import type { MessageSource } from "./ready-streams.ts";
@@ -21,7 +22,7 @@ export type StreamHost = {
   readonly clock: Clock;
   readonly logger: Logger;
   /** Those that are open, so that the server's stop can end them. */
-  readonly streams: Streams;
+  readonly streams: OpenStreams;
 };
 
 /** What of a call is still of interest when it is over: a stream holds it for as long as it lasts. */
@@ -66,13 +67,19 @@ export class FastStream {
    */
   begin(source: MessageSource, timeoutMs: number): void {
     this.#source = source;
-    this.#host.streams.add(this);
+    this.#host.streams.add(this, this.#call.peer);
     this.#http2.once("close", () => this.#closed());
     if (timeoutMs !== Number.POSITIVE_INFINITY) {
       this.#cancelDeadline = this.#host.clock.setTimer(timeoutMs, () =>
         this.abort(new Refusal(Reason.DEADLINE_EXCEEDED, "the deadline has passed")),
       );
     }
+    // Many who begin far behind have much to be read and sent, one after the other.
+    takeTurn(this);
+  }
+
+  /** Sends what there is. */
+  turn(): void {
     this.wake();
   }
 
@@ -112,7 +119,7 @@ export class FastStream {
       (smaller) => {
         if (this.#source === undefined) return;
         this.#send(smaller);
-        if (!this.#blocked) this.wake();
+        if (!this.#blocked) takeTurn(this);
       },
       (error: unknown) => this.#fail(error),
     );
@@ -120,7 +127,7 @@ export class FastStream {
 
   #unblock(): void {
     this.#blocked = false;
-    this.wake();
+    takeTurn(this);
   }
 
   #fail(error: unknown): void {
@@ -155,7 +162,7 @@ export class FastStream {
     this.#source?.close();
     this.#source = undefined;
     this.#cancelDeadline?.();
-    this.#host.streams.delete(this);
+    this.#host.streams.delete(this, this.#call.peer);
   }
 
   #log(): Logger {

@@ -1,19 +1,17 @@
 import { Code, ConnectError, type Interceptor, type StreamRequest, type StreamResponse } from "@connectrpc/connect";
-import { Reason, Refusal } from "../core/refusal.ts";
+import type { Refusal } from "../core/refusal.ts";
 import { orAborted } from "./abort.ts";
 import { callOf } from "./context.ts";
 import type { Limits } from "./limits.ts";
+import type { OpenStreams } from "./open-streams.ts";
 import { outcomeOfHandler, refusalOfReading } from "./outcome.ts";
-
-/** Open streams, so that the server's stop can end them. */
-export type Streams = Set<{ abort(reason: Refusal): void }>;
 
 /**
  * The server's only interceptor. It holds unary calls to their deadline (connect itself merely aborts the signal and
  * would wait for ever), bounds the number of streams, ends streams when their signal aborts, and turns what handlers throw
  * into what callers see.
  */
-export function guard(streams: Streams, { maxStreams, maxMessageBytes }: Limits): Interceptor {
+export function guard(streams: OpenStreams, { maxMessageBytes }: Limits): Interceptor {
   return (next) => async (request) => {
     const call = callOf(request.contextValues);
     call.entered = true;
@@ -24,15 +22,9 @@ export function guard(streams: Streams, { maxStreams, maxMessageBytes }: Limits)
         throw outcomeOfHandler(error, call, request.signal);
       }
     }
-    if (streams.size >= maxStreams) {
-      const nextStep = "try again later, or ask for what is new from time to time";
-      throw outcomeOfHandler(
-        new Refusal(Reason.OVERLOADED, "too many open streams", { nextStep }),
-        call,
-        request.signal,
-      );
-    }
-    const { signal } = track(request, streams);
+    const refusal = streams.refusal(call.peer);
+    if (refusal !== undefined) throw outcomeOfHandler(refusal, call, request.signal);
+    const { signal } = track(request, streams, call.peer);
     const fail = (error: unknown) => outcomeOfHandler(error, call, signal);
     const message = readable(request, (error) => refusalOfReading(error, maxMessageBytes));
     try {
@@ -45,13 +37,13 @@ export function guard(streams: Streams, { maxStreams, maxMessageBytes }: Limits)
 }
 
 // A stream's own signal follows the call's, which connect aborts at the end of every call, and the server's stop.
-function track(request: StreamRequest, streams: Streams): AbortController {
+function track(request: StreamRequest, streams: OpenStreams, peer: string): AbortController {
   const stream = new AbortController();
   const end = () => {
     stream.abort(request.signal.reason);
-    streams.delete(stream);
+    streams.delete(stream, peer);
   };
-  streams.add(stream);
+  streams.add(stream, peer);
   if (request.signal.aborted) end();
   else request.signal.addEventListener("abort", end, { once: true });
   return stream;

@@ -6,9 +6,10 @@ import { compressionGzip } from "@connectrpc/connect-node";
 import { Reason, Refusal } from "../core/refusal.ts";
 import { callOf } from "./context.ts";
 import { connectErrorOf } from "./errors.ts";
-import { guard, type Streams } from "./guard.ts";
+import { guard } from "./guard.ts";
 import { Health, healthService } from "./health.ts";
 import type { Limits } from "./limits.ts";
+import type { OpenStreams } from "./open-streams.ts";
 import { describeProtocolError } from "./outcome.ts";
 import type { Readiness } from "./readiness.ts";
 import { isCacheable } from "./ready-answers.ts";
@@ -38,7 +39,7 @@ type HandlersOptions = {
   readonly routes: (router: ConnectRouter) => void;
   readonly limits: Limits;
   readonly readiness: Readiness;
-  readonly streams: Streams;
+  readonly streams: OpenStreams;
 };
 
 /** Builds the handlers of `routes`, and of health and reflection beside them. */

@@ -10,6 +10,8 @@ export type Limits = {
   readonly maxStreamsPerConnection: number;
   /** Open calls of streaming RPCs on the whole server, each of which costs memory for as long as the caller likes. */
   readonly maxStreams: number;
+  /** The same of one source: an IPv4 address, or the first 64 bits of an IPv6 address. */
+  readonly maxStreamsPerPeer: number;
   /** Time for a unary call, in milliseconds, also where the caller asks for more or for none. Also the time for sending
    * the single request message of a server-streaming call. */
   readonly maxDeadlineMs: number;
@@ -26,6 +28,7 @@ export const defaultLimits: Limits = {
   maxConnections: 4096,
   maxStreamsPerConnection: 256,
   maxStreams: 20_000,
+  maxStreamsPerPeer: 1000,
   maxDeadlineMs: 30_000,
   firstBytesTimeoutMs: 10_000,
   idleTimeoutMs: 120_000,

@@ -6,6 +6,7 @@ import {
   toBinary,
 } from "@bufbuild/protobuf";
 import type { HandlerContext } from "@connectrpc/connect";
+import { takeTurn } from "../core/turns.ts";
 import { FRAME_PREFIX_BYTES } from "./ready-answers.ts";
 
 /**
@@ -48,6 +49,7 @@ export function serveReadyStream<I extends DescMessage, O extends DescMessage>(
   return async function* (request, { signal, requestHeader }) {
     let wake = () => {};
     const source = open(toBinary(method.input, request), () => wake(), requestHeader);
+    let hasWaited = true;
     const woken = () => wake();
     signal.addEventListener("abort", woken, { once: true });
     try {
@@ -58,7 +60,11 @@ export function serveReadyStream<I extends DescMessage, O extends DescMessage>(
           await new Promise<void>((resolve) => {
             wake = resolve;
           });
+          hasWaited = true;
         } else {
+          // Who is behind sends one message after the other, and so may many others.
+          if (!hasWaited) await new Promise<void>((turn) => takeTurn({ turn }));
+          hasWaited = false;
           yield fromBinary(method.output, next.subarray(FRAME_PREFIX_BYTES));
         }
       }

@@ -9,11 +9,11 @@ import { Reason, Refusal } from "../core/refusal.ts";
 import type { CorsOptions } from "./cors.ts";
 import { createDispatch } from "./dispatch.ts";
 import { createFront } from "./front.ts";
-import type { Streams } from "./guard.ts";
 import { createHandlers } from "./handlers.ts";
 import { healthRoute } from "./health.ts";
 import type { HttpRoute } from "./http-routes.ts";
 import { defaultLimits, type Limits } from "./limits.ts";
+import { OpenStreams } from "./open-streams.ts";
 import { Readiness } from "./readiness.ts";
 import type { ReadyAnswers } from "./ready-answers.ts";
 import type { ReadyStreams } from "./ready-streams.ts";
@@ -81,7 +81,7 @@ export function createServer(options: ServerOptions): Server {
     throw new ConfigError([{ path: "tls", expected: "certFile and keyFile, unless development is true" }]);
   }
   const limits = { ...defaultLimits, ...options.limits };
-  const streams: Streams = new Set();
+  const streams = new OpenStreams(limits);
   let closed: Promise<void> | undefined;
 
   const dispatch = createDispatch({
@@ -112,7 +112,7 @@ export function createServer(options: ServerOptions): Server {
     keeper?.stop();
     // Lets the watchers of health hear it before their streams end.
     await new Promise(setImmediate);
-    for (const stream of streams) stream.abort(new Refusal(Reason.SHUTTING_DOWN, "the server is stopping"));
+    streams.abort(new Refusal(Reason.SHUTTING_DOWN, "the server is stopping"));
     front.drain();
     const cancel = clock.setTimer(graceMs, () => front.destroy());
     await allClosed;

@@ -1,8 +1,8 @@
 import { describe, expect, test } from "vitest";
 import { Attempts } from "../../src/auth/attempts.ts";
 import { authMigrations } from "../../src/auth/migrations.ts";
-import { sourceOf } from "../../src/auth/source.ts";
 import { Throttle } from "../../src/auth/throttle.ts";
+import { sourceOf } from "../../src/rpc/source.ts";
 import { openDatabase } from "../../src/store/database.ts";
 import { WriteQueue } from "../../src/store/write-queue.ts";
 import { FakeClock } from "../support/clock.ts";

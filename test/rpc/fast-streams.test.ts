@@ -3,7 +3,7 @@ import http2 from "node:http2";
 import { gzipSync } from "node:zlib";
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import { StringValueSchema } from "@bufbuild/protobuf/wkt";
-import { type Client, createClient } from "@connectrpc/connect";
+import { type Client, Code, createClient } from "@connectrpc/connect";
 import { describe, expect, test } from "vitest";
 import { Reason, Refusal } from "../../src/core/refusal.ts";
 import { detailOf } from "../../src/rpc/errors.ts";
@@ -184,6 +184,47 @@ const table: readonly Row[] = [
   { name: "no content type", request: { ...grpc("two"), headers: {} } },
   { name: "another content type", request: post("text/plain", { body: [two] }) },
 ];
+
+test.each([
+  ["all", { maxStreams: 2 }, ["a", "a"], "b"],
+  ["one source", { maxStreamsPerPeer: 1 }, ["a", "b"], "a"],
+])("streams beyond the limit for %s are refused, on either path alike", async (_, limits, open, refused) => {
+  for (const fast of [false, true]) {
+    const { port, stories } = await startStories(fast, { limits, trustedProxies: ["127.0.0.1"] });
+    const session = http2.connect(`http://127.0.0.1:${port}`);
+    cleanUp(() => session.destroy());
+    const addresses: Readonly<Record<string, string>> = { a: "192.0.2.1", b: "192.0.2.2" };
+    const ask = (from: string) => {
+      const headers = { ":method": "POST", ":path": REPEAT, "content-type": grpcType };
+      const stream = session.request({ ...headers, "x-forwarded-for": addresses[from] });
+      stream.resume().end(frameOf(message("waits")));
+      return stream;
+    };
+    for (const from of open) await once(ask(from), "data");
+    expect(stories.opened).toBe(2);
+    const [trailers] = await once(ask(refused), "trailers");
+    expect(trailers["grpc-status"]).toBe(String(Code.Unavailable));
+    expect(stories.opened).toBe(2);
+  }
+});
+
+test("a call is answered while many who read fast have endlessly much to read", async () => {
+  const { port, stories, url } = await startStories(true);
+  const session = http2.connect(`http://127.0.0.1:${port}`, { settings: { initialWindowSize: 2 ** 31 - 1 } });
+  cleanUp(() => session.destroy());
+  await once(session, "connect");
+  session.setLocalWindowSize(2 ** 31 - 1);
+  const streams = Array.from({ length: 200 }, () => {
+    const stream = session.request({ ":method": "POST", ":path": REPEAT, "content-type": grpcType });
+    stream.resume().end(frameOf(message("endless")));
+    return stream;
+  });
+  await Promise.all(streams.map((stream) => once(stream, "data")));
+  const before = stories.given;
+  const client = createClient(EchoService, transportOf({ protocol: "gRPC", httpVersion: "2" }, url));
+  expect((await client.echo({ value: "hello" })).value).toBe("hello");
+  expect(stories.given).toBeGreaterThan(before);
+});
 
 describe.each(table)("$name", ({ version = "2", request, options = {}, fast = false }) => {
   test("is answered alike on both paths", async () => {

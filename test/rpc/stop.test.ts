@@ -14,6 +14,7 @@ import { detailOf } from "../../src/rpc/errors.ts";
 import { createFront } from "../../src/rpc/front.ts";
 import { createHandlers } from "../../src/rpc/handlers.ts";
 import { defaultLimits } from "../../src/rpc/limits.ts";
+import { OpenStreams } from "../../src/rpc/open-streams.ts";
 import { Readiness } from "../../src/rpc/readiness.ts";
 import { EchoService } from "./support/echo.ts";
 import { collect, errorOf, never } from "./support/outcomes.ts";
@@ -122,15 +123,16 @@ test("the answer to a call under way tells an HTTP/1.1 client to leave", async (
 
 test("a request that comes in while the server stops is refused with a Reason", async () => {
   const logger = createLogger({ level: "silent", component: "test" });
+  const streams = new OpenStreams(defaultLimits);
   const handlers = createHandlers({
     routes: (router) => router.service(EchoService, { echo: () => ({}) }),
     limits: defaultLimits,
     readiness: new Readiness(),
-    streams: new Set(),
+    streams,
   });
   const stopping = () => true;
   const common = { httpRoutes: [], cors: undefined, clock: systemClock, random: systemRandom, peerOf };
-  const dispatch = createDispatch({ ...common, handlers, streams: new Set(), limits: defaultLimits, logger, stopping });
+  const dispatch = createDispatch({ ...common, handlers, streams, limits: defaultLimits, logger, stopping });
   const { listener, destroy } = createFront(dispatch, undefined, defaultLimits, systemClock);
   cleanUp(() => {
     listener.close();

@@ -112,7 +112,10 @@ describe.each(OVER_HTTP2)("streams with $protocol", (how) => {
     expect(detailOf(error)?.reason).toBe(Reason.TOO_LARGE);
   });
 
-  test("are refused beyond the limit, until one has ended", async () => {
+  test.each([
+    ["the limit", { maxStreams: 1 }],
+    ["the limit for one source", { maxStreamsPerPeer: 1 }],
+  ])("are refused beyond %s, until one has ended", async (_, limits) => {
     const ended = Promise.withResolvers<void>();
     const { url } = await start(
       {
@@ -122,7 +125,7 @@ describe.each(OVER_HTTP2)("streams with $protocol", (how) => {
           if (value === "stay") await new Promise(never);
         },
       },
-      { limits: { maxStreams: 1 } },
+      { limits },
     );
     const client = createClient(EchoService, transportOf(how, url));
     const caller = new AbortController();

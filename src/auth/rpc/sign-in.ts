@@ -3,8 +3,8 @@ import type { SignInRequest, UserService } from "../../../gen/omi/auth/v1/auth_s
 import { unixSeconds } from "../../core/clock.ts";
 import { Reason, Refusal } from "../../core/refusal.ts";
 import { requestContext } from "../../rpc/context.ts";
+import { sourceOf } from "../../rpc/source.ts";
 import { type AuthCore, tenantOf } from "../core.ts";
-import { sourceOf } from "../source.ts";
 import { normaliseUserName } from "../user-name.ts";
 import type { User } from "../users.ts";
 
