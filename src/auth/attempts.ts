@@ -1,5 +1,5 @@
+import type { Throttle } from "../store/throttle.ts";
 import type { WriteQueue } from "../store/write-queue.ts";
-import type { Throttle } from "./throttle.ts";
 
 /** Who tries something that must not be tried often. */
 export type Attempt = {
@@ -9,12 +9,15 @@ export type Attempt = {
   readonly account?: { readonly appId: string; readonly name: string };
 };
 
+/** By what attempts are counted. */
+export type AttemptScope = "account" | "source";
+
 /** Counts attempts around the work that they cost. */
 export class Attempts {
-  readonly #throttle: Throttle;
+  readonly #throttle: Throttle<AttemptScope>;
   readonly #writes: WriteQueue;
 
-  constructor(throttle: Throttle, writes: WriteQueue) {
+  constructor(throttle: Throttle<AttemptScope>, writes: WriteQueue) {
     this.#throttle = throttle;
     this.#writes = writes;
   }

@@ -31,6 +31,7 @@ import type { HttpRoute } from "../rpc/http-routes.ts";
 import { type OpenStream, type ReadyStreams, serveReadyStream } from "../rpc/ready-streams.ts";
 import type { SigningKey } from "../statement/crypto.ts";
 import { openDatabase } from "../store/database.ts";
+import { Throttle, type ThrottleLimit } from "../store/throttle.ts";
 import { WriteQueue } from "../store/write-queue.ts";
 import { rotateServiceKey } from "../tenancy/rpc/rotate-service-key.ts";
 import { terminateService } from "../tenancy/rpc/terminate-service.ts";
@@ -38,7 +39,7 @@ import { ServiceCallers } from "../tenancy/service-callers.ts";
 import { Standings } from "../tenancy/standings.ts";
 import { createTenancy } from "../tenancy/tenancy.ts";
 import { AppViews } from "./app-views.ts";
-import { Attempts } from "./attempts.ts";
+import { type AttemptScope, Attempts } from "./attempts.ts";
 import type { AuthCore } from "./core.ts";
 import { documentRoutes } from "./documents.ts";
 import { createIssuer } from "./issuer.ts";
@@ -57,7 +58,6 @@ import { watchSessions } from "./rpc/watch-sessions.ts";
 import { SessionEvents } from "./session-events.ts";
 import { sessionOutboxSource } from "./session-outbox.ts";
 import { Sessions } from "./sessions.ts";
-import { Throttle, type ThrottleLimit, type ThrottleScope } from "./throttle.ts";
 import { TokenIssuer } from "./token-issuer.ts";
 import { Users } from "./users.ts";
 
@@ -91,7 +91,7 @@ export type AuthProviderOptions = {
   /** How long access tokens live, in seconds, at most 900. 900 if left out. */
   readonly tokenLifeSeconds?: number;
   /** {@link DEFAULT_THROTTLE} if left out. */
-  readonly throttle?: Readonly<Record<ThrottleScope, ThrottleLimit>>;
+  readonly throttle?: Readonly<Record<AttemptScope, ThrottleLimit>>;
   /** See `authFailpoints`. */
   readonly failpoint?: Failpoint;
 };
@@ -100,7 +100,7 @@ export type AuthProviderOptions = {
  * Failed sign-ins of an account: 10 at once, then one a minute. Failed sign-ins and all sign-ups of a source, behind which
  * many people may be: 100 at once, then one every 6 seconds.
  */
-export const DEFAULT_THROTTLE: Readonly<Record<ThrottleScope, ThrottleLimit>> = {
+export const DEFAULT_THROTTLE: Readonly<Record<AttemptScope, ThrottleLimit>> = {
   account: { burst: 10, intervalSeconds: 60 },
   source: { burst: 100, intervalSeconds: 6 },
 };

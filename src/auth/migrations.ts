@@ -2,10 +2,10 @@ import { outboxMigration } from "../events/outbox.ts";
 import { subscriberMigration } from "../events/subscriber/subscriber.ts";
 import type { Migration } from "../store/database.ts";
 import { noncesMigration } from "../store/nonces.ts";
+import { throttleMigration } from "../store/throttle.ts";
 import { tenancyMigration } from "../tenancy/migration.ts";
 import { standingsMigration } from "../tenancy/standings.ts";
 import { sessionEventsMigration, sessionOrderMigration } from "./session-events.ts";
-import { throttleMigration } from "./throttle.ts";
 
 /**
  * The Auth Provider's tables, beside those of tenancy.

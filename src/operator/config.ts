@@ -85,7 +85,12 @@ const registrySchema = z.strictObject({
   activation: z
     .discriminatedUnion("policy", [
       z.strictObject({ policy: z.literal("open") }),
-      z.strictObject({ policy: z.literal("code"), codeFile: path }),
+      z.strictObject({
+        policy: z.literal("code"),
+        codeFile: path,
+        /** How many codes are sent an hour, by all callers together. Those of one source or to one contact are fewer. */
+        maxCodesPerHour: z.number().int().min(1).default(1000),
+      }),
     ])
     .default({ policy: "open" }),
 });

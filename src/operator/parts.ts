@@ -17,6 +17,7 @@ import { createViews } from "../directory/views.ts";
 import { wellKnownRoute } from "../directory/well-known.ts";
 import { createCmsArticle } from "../programs/cms-article/cms-article.ts";
 import { fileCodeSender } from "../registry/activation.ts";
+import { defaultCodeLimits, limitPerHour } from "../registry/code-throttle.ts";
 import { createRegistry } from "../registry/service.ts";
 import type { HttpRoute } from "../rpc/http-routes.ts";
 import type { ReadyAnswers } from "../rpc/ready-answers.ts";
@@ -99,7 +100,12 @@ async function createRegistryPart(
     random: systemRandom,
     logger,
     policy: { ...defined(settings.policy), activationPolicy: activationPolicyOf(activation.policy) },
-    ...(activation.policy === "code" ? { codeSender: fileCodeSender(besideConfig(file, activation.codeFile)) } : {}),
+    ...(activation.policy === "code"
+      ? {
+          codeSender: fileCodeSender(besideConfig(file, activation.codeFile)),
+          codeLimits: { ...defaultCodeLimits, registry: limitPerHour(activation.maxCodesPerHour) },
+        }
+      : {}),
     allowPlainHttp: connections.allowPlainHttp,
     ...(publisher === undefined ? {} : { publisher }),
   });

@@ -8,6 +8,7 @@ import type { Log } from "../log/log.ts";
 import type { Nonces } from "../store/nonces.ts";
 import type { WriteQueue } from "../store/write-queue.ts";
 import type { CodeSender } from "./activation.ts";
+import type { CodeThrottle } from "./code-throttle.ts";
 import type { Effect } from "./effects.ts";
 import type { Keyring } from "./keyring.ts";
 import type { Projection } from "./projection.ts";
@@ -36,6 +37,8 @@ export interface RegistryCore {
   readonly logger: Logger;
   /** Where activation codes go; absent if the policy needs none. */
   readonly codeSender: CodeSender | undefined;
+  /** Bounds how many of them are sent. */
+  readonly codeThrottle: CodeThrottle;
   /** Hosts that may have plain http URLs: those of preset directory entries in development. */
   readonly allowPlainHttp: (host: string) => boolean;
 }

@@ -2,6 +2,7 @@ import { outboxMigration } from "../events/outbox.ts";
 import { logMigration } from "../log/log.ts";
 import type { Migration } from "../store/database.ts";
 import { noncesMigration } from "../store/nonces.ts";
+import { throttleMigration } from "../store/throttle.ts";
 
 /**
  * The tables that follow from the log. {@link projectionTables} lists them; a rebuild empties them and applies the log
@@ -105,4 +106,5 @@ export const registryMigrations: readonly Migration[] = [
   outboxMigration,
   resentCodesMigration,
   coveringKeysMigration,
+  throttleMigration,
 ];

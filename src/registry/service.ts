@@ -1,4 +1,4 @@
-import type { ConnectRouter } from "@connectrpc/connect";
+import type { ConnectRouter, HandlerContext } from "@connectrpc/connect";
 import type { Logger } from "pino";
 import { EventService } from "../../gen/omi/event/v1/event_service_pb.ts";
 import { LogService } from "../../gen/omi/registry/v1/log_pb.ts";
@@ -15,12 +15,16 @@ import type { Publisher } from "../events/publisher.ts";
 import { WatchHub } from "../events/watch-hub.ts";
 import { Log } from "../log/log.ts";
 import { boundedRequests } from "../rpc/bounds.ts";
+import { requestContext } from "../rpc/context.ts";
 import { type ReadyAnswers, serveReadyAnswers } from "../rpc/ready-answers.ts";
 import { type OpenStream, type ReadyStreams, serveReadyStream } from "../rpc/ready-streams.ts";
+import { sourceOf } from "../rpc/source.ts";
 import { openDatabase } from "../store/database.ts";
 import { Nonces } from "../store/nonces.ts";
+import { Throttle } from "../store/throttle.ts";
 import { WriteQueue } from "../store/write-queue.ts";
 import type { CodeSender } from "./activation.ts";
+import { type CodeLimits, defaultCodeLimits } from "./code-throttle.ts";
 import type { RegistryCore } from "./core.ts";
 import { type ConfiguredKey, Keyring } from "./keyring.ts";
 import { registryMigrations } from "./migrations.ts";
@@ -61,6 +65,8 @@ export interface RegistryOptions {
   policy?: Partial<RegistryPolicy>;
   /** Needed if the activation policy is CODE. */
   codeSender?: CodeSender;
+  /** How many codes may be sent; {@link defaultCodeLimits} if absent. */
+  codeLimits?: CodeLimits;
   /** Hosts that may have plain http URLs; none unless in development. */
   allowPlainHttp?: (host: string) => boolean;
   /** Where events are sent beside Watch; nowhere if absent. */
@@ -128,6 +134,7 @@ export async function createRegistry(options: RegistryOptions): Promise<Registry
     random: options.random,
     logger: options.logger,
     codeSender: options.codeSender,
+    codeThrottle: new Throttle(db, options.codeLimits ?? defaultCodeLimits, options.clock, options.random),
     allowPlainHttp: options.allowPlainHttp ?? (() => false),
   };
   const reads = new Reads(core, options.answerCacheBytes ?? defaultAnswerCacheBytes);
@@ -165,14 +172,19 @@ export async function createRegistry(options: RegistryOptions): Promise<Registry
   };
 }
 
+/** Where a call comes from, as it is counted. */
+function callSource(context: HandlerContext): string {
+  return sourceOf(requestContext(context).peer);
+}
+
 function registerRoutes(core: RegistryCore, router: ConnectRouter, reads: Reads, openWatch: OpenStream): void {
   const options = { interceptors: [boundedRequests({ allowPlainHttp: core.allowPlainHttp })] };
   router.service(
     RegistryService,
     {
-      claimNamespace: (request) => claimNamespace(core, request),
+      claimNamespace: (request, context) => claimNamespace(core, request, () => callSource(context)),
       activateNamespace: (request) => activateNamespace(core, request),
-      resendActivationCode: (request) => resendActivationCode(core, request),
+      resendActivationCode: (request, context) => resendActivationCode(core, request, () => callSource(context)),
       registerApp: (request) => registerApp(core, request),
       updateBackbone: (request) => updateBackbone(core, request),
       announceAuth: (request) => announceAuth(core, request),

@@ -1,9 +1,9 @@
 import { describe, expect, test } from "vitest";
 import { Attempts } from "../../src/auth/attempts.ts";
 import { authMigrations } from "../../src/auth/migrations.ts";
-import { Throttle } from "../../src/auth/throttle.ts";
 import { sourceOf } from "../../src/rpc/source.ts";
 import { openDatabase } from "../../src/store/database.ts";
+import { Throttle } from "../../src/store/throttle.ts";
 import { WriteQueue } from "../../src/store/write-queue.ts";
 import { FakeClock } from "../support/clock.ts";
 import { testBytes } from "../support/keys.ts";

@@ -10,14 +10,19 @@ import { keyIdOf } from "../../statement/key-id.ts";
 import { type Acceptance, accept } from "../accept.ts";
 import { codeHash, newCode, sendCode } from "../activation.ts";
 import { namespaceAnswer } from "../answers.ts";
+import { countCode } from "../code-throttle.ts";
 import type { RegistryCore } from "../core.ts";
 import { requirePresent } from "../nested.ts";
 import { requireSame } from "../rules/authority.ts";
 import { decideNamespaceClaim } from "../rules/namespace.ts";
 import { ownSigner } from "../signers.ts";
 
-/** Claims a namespace. Under the code policy the contact is sent a code, and the namespace waits for it. */
-export async function claimNamespace(core: RegistryCore, request: ClaimNamespaceRequest) {
+/**
+ * Claims a namespace. Under the code policy the contact is sent a code, and the namespace waits for it.
+ *
+ * @param source where the call comes from: anybody can claim, so anybody could have mail sent to strangers
+ */
+export async function claimNamespace(core: RegistryCore, request: ClaimNamespaceRequest, source: () => string) {
   const { contactEmail: email, contactSalt: salt } = request;
   const code = core.policy.activationPolicy === ActivationPolicy.CODE ? newCode(core.random) : undefined;
   let isNew = false;
@@ -39,6 +44,7 @@ export async function claimNamespace(core: RegistryCore, request: ClaimNamespace
       );
       if (email !== "") {
         const namespace = message.namespaceClaim;
+        if (code !== undefined) countCode(core, source(), email);
         const hash = code === undefined ? null : codeHash(code);
         core.store.putContact({ namespace, email, salt, codeHash: hash, codeSentAt: now });
       }

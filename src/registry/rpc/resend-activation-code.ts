@@ -4,6 +4,7 @@ import { Reason, Refusal } from "../../core/refusal.ts";
 import { checkNew, openSigned } from "../accept.ts";
 import { codeHash, newCode, sendCode } from "../activation.ts";
 import { namespaceAnswer } from "../answers.ts";
+import { countCode } from "../code-throttle.ts";
 import { type RegistryCore, registryTime } from "../core.ts";
 import { requirePresent } from "../nested.ts";
 import { decideResend } from "../rules/namespace.ts";
@@ -12,8 +13,14 @@ import { registeredSigner } from "../signers.ts";
 /**
  * Sends a namespace's contact another code. Codes lie outside of the log, so the spent nonce alone tells that a statement
  * is known; it is forgotten when the statement is too old to be accepted.
+ *
+ * @param source where the call comes from
  */
-export async function resendActivationCode(core: RegistryCore, request: ResendActivationCodeRequest) {
+export async function resendActivationCode(
+  core: RegistryCore,
+  request: ResendActivationCodeRequest,
+  source: () => string,
+) {
   const opened = await openSigned(core, requirePresent(request.statement, "statement"), {
     schema: ActivationCodeRequestSchema,
     signerKey: (opened) => registeredSigner(core, opened, ActivationCodeRequestSchema).publicKey,
@@ -33,6 +40,7 @@ export async function resendActivationCode(core: RegistryCore, request: ResendAc
     const contact = core.store.contact(namespace);
     const facts = { namespace: core.store.namespace(namespace), contact };
     if (!decideResend(facts, opened.header.signer, now)) return;
+    if (contact !== undefined) countCode(core, source(), contact.email);
     core.store.replaceCode(namespace, codeHash(code), now);
     core.nonces.spend(opened, now);
     return contact?.email;

@@ -474,7 +474,8 @@ export const RegistryService: GenService<{
   /**
    * Claims a namespace for a Master key.
    * Fails with NAMESPACE_TAKEN, NAME_RESERVED, KEY_INVALID, KEY_IN_USE (the Master key, or a Guardian key that repeats) and
-   * FIELD_MISMATCH (contact and commitment).
+   * FIELD_MISMATCH (contact and commitment). A registry that sends codes limits them by the caller's address, by contact and
+   * altogether (RATE_LIMITED).
    *
    * @generated from rpc omi.registry.v1.RegistryService.ClaimNamespace
    */
@@ -499,7 +500,7 @@ export const RegistryService: GenService<{
    * ones are counted anew. For a namespace that is active nothing is sent. The answer says that the code is on its way, not
    * that it has arrived. The same bytes again send nothing again.
    * Fails with NAMESPACE_UNKNOWN, SIGNER_NOT_AUTHORIZED, NOT_FOUND (the contact was erased), RATE_LIMITED (the first time
-   * after a minute, then after twice as long each time, up to a day) and UNIMPLEMENTED (this registry sends no codes).
+   * after a minute, then after twice as long each time, up to a day; or as for ClaimNamespace) and UNIMPLEMENTED (this registry sends no codes).
    *
    * @generated from rpc omi.registry.v1.RegistryService.ResendActivationCode
    */

@@ -25,35 +25,35 @@ export type ThrottleLimit = {
   readonly intervalSeconds: number;
 };
 
-/** Whose attempts are counted. */
-export type ThrottleScope = "account" | "source";
-
 /** Few enough for any disk (32 MB), and so many that nobody shares a slot by accident. */
 const SLOTS_PER_SCOPE = 2 ** 20;
 
 /**
- * Slows down guessing: counts attempts per account and per source, also over restarts. An attempt is counted before it is
- * made, so that many at once don't slip through, and given back if it succeeds.
+ * Slows down what must not be done often: counts attempts per scope (such as `account`, `source`) and name there, also over
+ * restarts. An attempt is counted before it is made, so that many at once don't slip through, and may be given back.
  *
- * The generic cell rate algorithm (ITU-T I.371) needs one number per account: when the last of its counted attempts is
- * paid off. The table is bounded by construction, and not by eviction, with which a flood could wash out its own traces:
- * accounts and sources are hashed into a fixed number of slots. The hash has a secret, so that nobody can aim at another's
- * slot; and so the table holds neither names nor addresses.
+ * The generic cell rate algorithm (ITU-T I.371) needs one number per name: when the last of its counted attempts is paid
+ * off. The table is bounded by construction, and not by eviction, with which a flood could wash out its own traces: names
+ * are hashed into a fixed number of slots. The hash has a secret, so that nobody can aim at another's slot; and so the table
+ * holds neither names nor addresses.
  *
  * {@link Throttle.count}, {@link Throttle.giveBack} and {@link Throttle.clear} belong into a job of the write queue.
  */
-export class Throttle {
+export class Throttle<Scope extends string> {
   readonly #clock: Clock;
-  readonly #limits: Readonly<Record<ThrottleScope, ThrottleLimit>>;
+  readonly #limits: Readonly<Record<Scope, ThrottleLimit>>;
+  /** In the order in which they have their slots in the table. */
+  readonly #scopes: readonly string[];
   readonly #secret: Uint8Array;
   readonly #freeAt;
   readonly #put;
   readonly #remove;
   readonly #forget;
 
-  constructor(db: Database, limits: Readonly<Record<ThrottleScope, ThrottleLimit>>, clock: Clock, random: Random) {
+  constructor(db: Database, limits: Readonly<Record<Scope, ThrottleLimit>>, clock: Clock, random: Random) {
     this.#clock = clock;
     this.#limits = limits;
+    this.#scopes = Object.keys(limits).sort();
     db.prepare("INSERT INTO throttle_secret (id, secret) VALUES (0, ?) ON CONFLICT DO NOTHING").run(random(32));
     this.#secret = db.prepare<[], Buffer>("SELECT secret FROM throttle_secret").pluck().get() ?? new Uint8Array();
     this.#freeAt = db.prepare<[number], number>("SELECT free_at FROM throttle WHERE slot = ?").pluck();
@@ -71,15 +71,17 @@ export class Throttle {
    *
    * @throws Refusal RATE_LIMITED {retry_after_seconds}, and then it is not counted
    */
-  count(scope: ThrottleScope, name: string): void {
+  count(scope: Scope, name: string): void {
     const now = this.#clock.now();
-    const { burst, intervalSeconds } = this.#limits[scope];
+    const interval = this.#intervalMs(scope);
     const slot = this.#slot(scope, name);
-    const freeAt = Math.max(this.#freeAt.get(slot) ?? 0, now) + intervalSeconds * 1000;
-    const waitMs = freeAt - now - burst * intervalSeconds * 1000;
+    const freeAt = Math.max(this.#freeAt.get(slot) ?? 0, now) + interval;
+    const waitMs = freeAt - now - this.#limits[scope].burst * interval;
     if (waitMs > 0) {
-      throw new Refusal(Reason.RATE_LIMITED, `too many attempts from this ${scope}`, {
-        metadata: { retry_after_seconds: String(Math.ceil(waitMs / 1000)) },
+      const seconds = Math.ceil(waitMs / 1000);
+      throw new Refusal(Reason.RATE_LIMITED, `too many attempts in a short time, counted by ${scope}`, {
+        metadata: { retry_after_seconds: `${seconds}` },
+        nextStep: `wait ${seconds} s, and try again`,
       });
     }
     this.#put.run(slot, freeAt);
@@ -87,21 +89,23 @@ export class Throttle {
   }
 
   /** Takes back one counted attempt. */
-  giveBack(scope: ThrottleScope, name: string): void {
+  giveBack(scope: Scope, name: string): void {
     const slot = this.#slot(scope, name);
     const freeAt = this.#freeAt.get(slot);
-    if (freeAt !== undefined) this.#put.run(slot, freeAt - this.#limits[scope].intervalSeconds * 1000);
+    if (freeAt !== undefined) this.#put.run(slot, freeAt - this.#intervalMs(scope));
   }
 
   /** Takes back all counted attempts. */
-  clear(scope: ThrottleScope, name: string): void {
+  clear(scope: Scope, name: string): void {
     this.#remove.run(this.#slot(scope, name));
   }
 
-  #slot(scope: ThrottleScope, name: string): number {
+  #slot(scope: Scope, name: string): number {
     const digest = createHmac("sha256", this.#secret).update(`${scope}\0${name}`).digest();
-    return (digest.readUInt32BE() % SLOTS_PER_SCOPE) + SCOPE_OFFSETS[scope];
+    return (digest.readUInt32BE() % SLOTS_PER_SCOPE) + this.#scopes.indexOf(scope) * SLOTS_PER_SCOPE;
+  }
+
+  #intervalMs(scope: Scope): number {
+    return Math.round(this.#limits[scope].intervalSeconds * 1000);
   }
 }
-
-const SCOPE_OFFSETS: Readonly<Record<ThrottleScope, number>> = { account: 0, source: SLOTS_PER_SCOPE };
