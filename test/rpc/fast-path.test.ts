@@ -11,7 +11,15 @@ import { Reason, Refusal } from "../../src/core/refusal.ts";
 import { frameOf, type ReadyAnswers, serveReadyAnswers } from "../../src/rpc/ready-answers.ts";
 import type { ServerOptions } from "../../src/rpc/server.ts";
 import { EchoService } from "./support/echo.ts";
-import { type HttpVersion, type Request, send, sendHttp1, sendHttp2, timeless } from "./support/exchange.ts";
+import {
+  type HttpVersion,
+  ImpatientClock,
+  type Request,
+  send,
+  sendHttp1,
+  sendHttp2,
+  timeless,
+} from "./support/exchange.ts";
 import { transportOf } from "./support/protocols.ts";
 import { cleanUp, start, tls } from "./support/start.ts";
 
@@ -336,11 +344,12 @@ describe.each(
   table.flatMap((row) => row.versions.map((version) => [`${row.name} over HTTP/${version}`, version, row] as const)),
 )("%s", (_, version, { request, options = {}, fast }) => {
   test("is answered alike on both paths", async () => {
+    const clock = request.body.includes("pause") ? new ImpatientClock() : undefined;
     const slowServer = await startEcho(false, options);
-    const fastServer = await startEcho(true, options);
+    const fastServer = await startEcho(true, { ...options, clock });
     const headers = { ...request.headers };
     const expected = await send(version, slowServer.port, { ...request, headers });
-    const answer = await send(version, fastServer.port, { ...request, headers });
+    const answer = await send(version, fastServer.port, { ...request, headers }, clock?.slow());
     expect(timeless(answer)).toEqual(timeless(expected));
     if (fast) expect([fastServer.fastAnswers.asked, fastServer.slowAnswers.asked]).toEqual([1, 0]);
     else expect(fastServer.slowAnswers.asked).toBe(slowServer.slowAnswers.asked);

@@ -12,7 +12,7 @@ import { type MessageSource, type OpenStream, serveReadyStream } from "../../src
 import type { ServerOptions } from "../../src/rpc/server.ts";
 import { FakeClock } from "../support/clock.ts";
 import { EchoService } from "./support/echo.ts";
-import { type HttpVersion, type Request, send, timeless } from "./support/exchange.ts";
+import { type HttpVersion, ImpatientClock, type Request, send, timeless } from "./support/exchange.ts";
 import { errorOf } from "./support/outcomes.ts";
 import { transportOf } from "./support/protocols.ts";
 import { cleanUp, start } from "./support/start.ts";
@@ -228,10 +228,12 @@ test("a call is answered while many who read fast have endlessly much to read", 
 
 describe.each(table)("$name", ({ version = "2", request, options = {}, fast = false }) => {
   test("is answered alike on both paths", async () => {
+    const clock = request.body.includes("pause") ? new ImpatientClock() : undefined;
     const slowServer = await startStories(false, options);
-    const fastServer = await startStories(true, options);
-    const expected = await send(version, slowServer.port, { ...request, headers: { ...request.headers } });
-    const answer = await send(version, fastServer.port, { ...request, headers: { ...request.headers } });
+    const fastServer = await startStories(true, { ...options, clock });
+    const headers = { ...request.headers };
+    const expected = await send(version, slowServer.port, { ...request, headers });
+    const answer = await send(version, fastServer.port, { ...request, headers }, clock?.slow());
     expect(timeless(answer)).toEqual(timeless(expected));
     const [slow, onFastPath, besides] = [slowServer.slowStories, fastServer.fastStories, fastServer.slowStories];
     expect([onFastPath.opened, besides.opened]).toEqual(fast ? [1, 0] : [0, slow.opened]);
