@@ -6,7 +6,7 @@ import type { Provider } from "../tenancy/state.ts";
 import { providerRefused } from "./hooks.ts";
 
 /** The longest time for which an order may be good after its timestamp, in seconds. */
-export const MAX_PROOF_LIFE_SECONDS = 3600;
+const MAX_PROOF_LIFE_SECONDS = 3600;
 
 /**
  * What must hold of a new order, whatever tenants there are.

@@ -31,7 +31,7 @@ export const sessionRevocationsMigration = `
 export type EventSource = { readonly appId: string; readonly origin: string };
 
 /** The most ended sessions of an app that are kept apart. Beyond it, all the app's users have to refresh their tokens. */
-export const MAX_REVOCATIONS = 100_000;
+const MAX_REVOCATIONS = 100_000;
 
 /** How often the number of an app's revocations is counted: once for so many that were added. */
 const COUNT_EVERY = 1000;

@@ -61,7 +61,7 @@ export type SessionEvent = {
 const MARGIN_SECONDS = 60;
 
 /** For how long the end of a session says something, in seconds: until the last token of the session has expired. */
-export const SESSION_EVENT_LIFE_SECONDS = MAX_TOKEN_LIFE_SECONDS + MARGIN_SECONDS;
+const SESSION_EVENT_LIFE_SECONDS = MAX_TOKEN_LIFE_SECONDS + MARGIN_SECONDS;
 
 /**
  * The ends of sessions, numbered for each app from 1 without gaps. Methods that change the tables belong into the job of

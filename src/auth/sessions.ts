@@ -5,7 +5,7 @@ import { sha256 } from "../statement/crypto.ts";
 import type { Database } from "../store/database.ts";
 
 /** How long a refresh token is good if it isn't used, in seconds: 30 days. */
-export const REFRESH_TOKEN_LIFE_SECONDS = 30 * 86_400;
+const REFRESH_TOKEN_LIFE_SECONDS = 30 * 86_400;
 
 /** The most sessions that a user has; one more ends the oldest. */
 const MAX_SESSIONS = 100;

@@ -1,7 +1,7 @@
 import { isDomain } from "./domain.ts";
 
 /** The greatest length of an e-mail address, in characters (RFC 5321 section 4.5.3.1.3, less the angle brackets). */
-export const MAX_EMAIL_LENGTH = 254;
+const MAX_EMAIL_LENGTH = 254;
 
 // An unquoted local part (RFC 5322 atext and dots) and whatever stands behind the only `@`.
 const ADDRESS = /^[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@([^@]+)$/;

@@ -34,7 +34,7 @@ export type DeveloperCore = {
 export type Unsigned<Desc extends DescMessage> = Omit<MessageInitShape<Desc>, "header" | "$typeName" | "$unknown">;
 
 /** Why the developer believes a registry's answers. */
-export const TRUST_REGISTRY = "a key of the registry, pinned";
+const TRUST_REGISTRY = "a key of the registry, pinned";
 
 const TRUST_DIRECTORY = "a Provider key in the directory";
 const NONCE_LENGTH = 16;

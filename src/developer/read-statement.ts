@@ -4,7 +4,7 @@ import { fromBase64Url, fromHex } from "../core/bytes.ts";
 import { Reason, Refusal } from "../core/refusal.ts";
 
 /** The greatest input, in bytes: a Statement in any of the forms, with room for what is around it. */
-export const MAX_INPUT_BYTES = 1024 * 1024;
+const MAX_INPUT_BYTES = 1024 * 1024;
 
 const SIGNATURE_HEX = /^[0-9a-f]{128}$/;
 

@@ -52,7 +52,7 @@ export function parseEntry(json: JsonValue, source: EntrySource): DirectoryEntry
 export type TimedKey = Pick<DirectoryKey, "publicKey" | "notBefore" | "notAfter">;
 
 /** True if the key counts at `at`, in Unix seconds. */
-export function countsAt(key: TimedKey, at: number): boolean {
+function countsAt(key: TimedKey, at: number): boolean {
   return at >= Number(key.notBefore) && (key.notAfter === 0n || at < Number(key.notAfter));
 }
 

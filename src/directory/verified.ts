@@ -15,7 +15,7 @@ export type Verified<T> = {
 };
 
 /** How far another party's clock may be from ours before its answers are not believed, in seconds. */
-export const CLOCK_SKEW_SECONDS = 30;
+const CLOCK_SKEW_SECONDS = 30;
 
 /** What an answer must fit. Times are in Unix seconds of this party's clock. */
 export type AnswerExpectation = {

@@ -8,10 +8,10 @@ import type { HttpRoute } from "../rpc/http-routes.ts";
 import { parseEntry } from "./entry.ts";
 
 /** Where a domain describes itself. */
-export const WELL_KNOWN_PATH = "/.well-known/omi";
+const WELL_KNOWN_PATH = "/.well-known/omi";
 
 /** The greatest size of the document, in bytes: 16 keys and a signed key set fit many times. */
-export const MAX_DOCUMENT_BYTES = 64 * 1024;
+const MAX_DOCUMENT_BYTES = 64 * 1024;
 
 const FETCH_TIMEOUT_MS = 5000;
 

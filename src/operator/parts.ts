@@ -128,27 +128,43 @@ async function createRegistryPart(
   };
 }
 
-async function createAuthPart(
-  config: ProcessConfig,
-  settings: NonNullable<ProcessConfig["authProvider"]>,
-  { connections, logger, file }: PartDeps,
-): Promise<Part> {
-  const { registries } = connections;
-  const carrier = carrierOf(config.events, { domain: settings.domain, file, logger });
-  const sessionPublisher = sessionPublisherOf(config.events, { domain: settings.domain, file, logger });
-  const auth = createAuthProvider({
-    domain: settings.domain,
-    providerKey: loadSigningKey(besideConfig(file, settings.keyFile), KeyRole.PROVIDER),
-    baseUrl: settings.baseUrl,
-    databaseFile: besideConfig(file, settings.databaseFile),
+/** What every provider works with. */
+function providerDeps(config: ProcessConfig, domain: string, { connections: { registries }, logger, file }: PartDeps) {
+  const carrier = carrierOf(config.events, { domain, file, logger });
+  return {
     registries,
     views: createViews({ registries, clock: systemClock, maxAgeSeconds: config.viewMaxAgeSeconds }),
     maxHeadAgeSeconds: config.viewMaxAgeSeconds,
     ...(carrier === undefined ? {} : { carrier }),
-    ...(sessionPublisher === undefined ? {} : { sessionPublisher }),
     clock: systemClock,
     random: systemRandom,
     logger,
+  };
+}
+
+/** Who a provider is. */
+function providerIdentity(
+  { domain, keyFile, baseUrl }: { readonly domain: string; readonly keyFile: string; readonly baseUrl: string },
+  { file }: PartDeps,
+) {
+  return { domain, providerKey: loadSigningKey(besideConfig(file, keyFile), KeyRole.PROVIDER), baseUrl };
+}
+
+async function createAuthPart(
+  config: ProcessConfig,
+  settings: NonNullable<ProcessConfig["authProvider"]>,
+  deps: PartDeps,
+): Promise<Part> {
+  const sessionPublisher = sessionPublisherOf(config.events, {
+    domain: settings.domain,
+    file: deps.file,
+    logger: deps.logger,
+  });
+  const auth = createAuthProvider({
+    ...providerDeps(config, settings.domain, deps),
+    ...providerIdentity(settings, deps),
+    databaseFile: besideConfig(deps.file, settings.databaseFile),
+    ...(sessionPublisher === undefined ? {} : { sessionPublisher }),
     signUp: settings.signUp,
     tokenLifeSeconds: settings.tokenLifeSeconds,
   });
@@ -158,22 +174,12 @@ async function createAuthPart(
 async function createBillingPart(
   config: ProcessConfig,
   settings: NonNullable<ProcessConfig["billing"]>,
-  { connections, logger, file }: PartDeps,
+  deps: PartDeps,
 ): Promise<Part> {
-  const { registries } = connections;
-  const carrier = carrierOf(config.events, { domain: settings.domain, file, logger });
   const billing = createBilling({
-    domain: settings.domain,
-    providerKey: loadSigningKey(besideConfig(file, settings.keyFile), KeyRole.PROVIDER),
-    baseUrl: settings.baseUrl,
-    databaseFile: besideConfig(file, settings.databaseFile),
-    registries,
-    views: createViews({ registries, clock: systemClock, maxAgeSeconds: config.viewMaxAgeSeconds }),
-    maxHeadAgeSeconds: config.viewMaxAgeSeconds,
-    ...(carrier === undefined ? {} : { carrier }),
-    clock: systemClock,
-    random: systemRandom,
-    logger,
+    ...providerDeps(config, settings.domain, deps),
+    ...providerIdentity(settings, deps),
+    databaseFile: besideConfig(deps.file, settings.databaseFile),
   });
   return { name: "billing", ...billing };
 }
@@ -181,33 +187,23 @@ async function createBillingPart(
 async function createArticlePart(
   config: ProcessConfig,
   settings: NonNullable<ProcessConfig["cmsArticle"]>,
-  { connections, logger, file }: PartDeps,
+  deps: PartDeps,
 ): Promise<Part> {
-  const { registries, allowPlainHttp } = connections;
-  const base = parseUrl(settings.baseUrl, allowPlainHttp);
+  const { connections, logger, file } = deps;
+  const base = parseUrl(settings.baseUrl, connections.allowPlainHttp);
   if (base === undefined || !isAtOrBelow(base.host, settings.domain)) {
     throw new Error(`cmsArticle.baseUrl must be a URL at or below ${settings.domain}`);
   }
   const port = new URL(base.url).port;
-  const carrier = carrierOf(config.events, { domain: settings.domain, file, logger });
   const carrierFor = sessionCarriersOf(config.events, { domain: settings.domain, file, logger });
+  const { domain, providerKey: key, baseUrl } = providerIdentity(settings, deps);
   const article = createCmsArticle({
-    provider: {
-      domain: settings.domain,
-      key: loadSigningKey(besideConfig(file, settings.keyFile), KeyRole.PROVIDER),
-      baseUrl: settings.baseUrl,
-    },
+    ...providerDeps(config, domain, deps),
+    provider: { domain, key, baseUrl },
     agentDatabaseFile: besideConfig(file, settings.agentDatabaseFile),
     articleDatabaseFile: besideConfig(file, settings.articleDatabaseFile),
-    registries,
     connections,
-    views: createViews({ registries, clock: systemClock, maxAgeSeconds: config.viewMaxAgeSeconds }),
-    maxHeadAgeSeconds: config.viewMaxAgeSeconds,
-    ...(carrier === undefined ? {} : { carrier }),
     ...(carrierFor === undefined ? {} : { sessions: { carrierFor } }),
-    clock: systemClock,
-    random: systemRandom,
-    logger,
     // `_` stands in service IDs but not in host names.
     endpointUrl: ({ serviceId }) =>
       `${base.secure ? "https" : "http"}://${serviceId.replaceAll("_", "-")}.${base.host}${port === "" ? "" : `:${port}`}`,

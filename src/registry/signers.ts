@@ -28,7 +28,7 @@ export function ownSigner(opened: OpenedRequest, publicKey: Uint8Array): Uint8Ar
 }
 
 /** No key with this ID may sign here. */
-export function signerUnknown(field: string): Refusal {
+function signerUnknown(field: string): Refusal {
   return new Refusal(Reason.SIGNER_UNKNOWN, "header.signer names no key that may sign this", {
     metadata: { field: field === "" ? "header.signer" : `${field}.header.signer` },
   });

@@ -7,7 +7,7 @@ import type { Readiness } from "./readiness.ts";
 export { Health };
 
 /** The path at which health is told to those who can't call RPCs. */
-export const HEALTH_PATH = "/healthz";
+const HEALTH_PATH = "/healthz";
 
 /** Tells health to load balancers and orchestrators that know plain GET alone: 200, or 503 once the server stops. */
 export function healthRoute(readiness: Readiness): HttpRoute {

@@ -41,7 +41,7 @@ export function refuse(prefix: string, breach: Breach, cause?: unknown): Refusal
 }
 
 /** `a.b`, or `a[0]`; either side may be empty. */
-export function joinPath(left: string, right: string): string {
+function joinPath(left: string, right: string): string {
   return left === "" || right === "" || right.startsWith("[") ? left + right : `${left}.${right}`;
 }
 

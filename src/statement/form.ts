@@ -7,10 +7,10 @@ import { SIGNATURE_LENGTH } from "./ed25519-form.ts";
 export const STATEMENT_VERSION = "1.0";
 
 /** The greatest length of `Statement.data` in bytes. */
-export const MAX_DATA_LENGTH = 65536;
+const MAX_DATA_LENGTH = 65536;
 
 /** The greatest length of `Statement.type` in characters. */
-export const MAX_TYPE_LENGTH = 128;
+const MAX_TYPE_LENGTH = 128;
 
 /** Stands for any type where a Statement's type is expected. */
 export const ANY_TYPE = "*";

@@ -3,7 +3,7 @@ import { sha256 } from "./crypto.ts";
 import { jwkThumbprint } from "./thumbprint.ts";
 
 /** The length of a key ID in characters. */
-export const KEY_ID_LENGTH = 43;
+const KEY_ID_LENGTH = 43;
 
 /** The key ID of an Ed25519 public key: its RFC 7638 thumbprint, base64url. */
 export function keyIdOf(publicKey: Uint8Array): string {

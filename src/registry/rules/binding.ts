@@ -11,7 +11,7 @@ import type { AppRow, ProofRow, ServiceRow } from "../store.ts";
 import { requireApp, requireMaster, requireSame, requireUnusedKey } from "./authority.ts";
 
 /** The longest time for which a developer's proof may be good, in seconds. */
-export const maxProofLifeSeconds = 3600;
+const maxProofLifeSeconds = 3600;
 
 /** A binding with its nested statements, each of which verified by itself. */
 export interface VerifiedBinding {
