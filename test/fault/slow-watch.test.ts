@@ -26,6 +26,10 @@ const EVENTS_ON_THE_WAY = 300;
 /** So many more come then. */
 const EVENTS = 2000;
 
+/** So many readings of a process's memory, apart by no more than this, count as the same. */
+const SAME_READINGS = 50;
+const SAME_BYTES = 2 ** 20;
+
 /** How many apps are registered at the same time. */
 const AT_ONCE = 32;
 
@@ -33,6 +37,17 @@ const AT_ONCE = 32;
 function memoryOf(processId: number | undefined): number {
   const status = readFileSync(`/proc/${processId}/status`, "utf8");
   return Number(/^VmRSS:\s+(\d+) kB$/m.exec(status)?.[1]) * 1024;
+}
+
+/** The same once it stays what it is: streams that are behind send what they can beside other calls, and not before them. */
+async function settledMemoryOf(processId: number | undefined): Promise<number> {
+  const readings = [memoryOf(processId)];
+  await until("the memory in use to stay the same", () => {
+    readings.push(memoryOf(processId));
+    const [last = 0, ...earlier] = readings.slice(-SAME_READINGS).reverse();
+    return earlier.length === SAME_READINGS - 1 && earlier.every((reading) => Math.abs(reading - last) < SAME_BYTES);
+  });
+  return readings.at(-1) ?? 0;
 }
 
 function mebibytes(bytes: number): string {
@@ -108,9 +123,9 @@ test("clients that open a Watch and read nothing cost the registry bounded memor
       await Promise.all(watches.map(({ answered }) => answered));
       await registerApps(EVENTS_ON_THE_WAY);
 
-      const before = memoryOf(processId);
+      const before = await settledMemoryOf(processId);
       await registerApps(EVENTS);
-      const grown = memoryOf(processId) - before;
+      const grown = (await settledMemoryOf(processId)) - before;
       const { log } = readRegistry(mesh.databaseFile("registry"));
       const events = log.flatMap(({ index, event }) => (event === undefined ? [] : [{ index, event }]));
       const sizes = events.map(({ event }) => toBinary(StatementSchema, event.statement).length);
