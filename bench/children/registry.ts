@@ -78,7 +78,6 @@ const server = createServer({
   development: true,
   tls,
   // All load comes from one address here.
-  limits: { maxStreamsPerPeer: 20_000 },
   logger,
   routes: (router) => registry.routes(router),
   answers: registry.answers,

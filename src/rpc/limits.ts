@@ -28,7 +28,7 @@ export const defaultLimits: Limits = {
   maxConnections: 4096,
   maxStreamsPerConnection: 256,
   maxStreams: 20_000,
-  maxStreamsPerPeer: 1000,
+  maxStreamsPerPeer: 15_000,
   maxDeadlineMs: 30_000,
   firstBytesTimeoutMs: 10_000,
   idleTimeoutMs: 120_000,
