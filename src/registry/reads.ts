@@ -17,7 +17,7 @@ import { resolveApp } from "./rpc/resolve-app.ts";
 import { resolveNamespace } from "./rpc/resolve-namespace.ts";
 import { resolveRegistry } from "./rpc/resolve-registry.ts";
 import { resolveService } from "./rpc/resolve-service.ts";
-import { signedFrame } from "./signed-frame.ts";
+import { type UnsignedFrame, unsignedFrame } from "./signed-frame.ts";
 import { subjectsOf } from "./subjects.ts";
 
 /** A question of any read. */
@@ -43,12 +43,14 @@ interface EncodedFacts extends Pick<Facts, "schema" | "appSequence" | "graceEnd"
   header: { readonly second: number; readonly encoded: Uint8Array; readonly expiresAt: number } | undefined;
 }
 
-/** What is kept under a question without its nonce. */
+/** What is kept under a question without its nonce, all of the same state: the first change drops it. */
 interface Kept {
   /** The answer for those who bring no nonce. */
-  readonly signed?: Required<ReadyAnswer>;
-  /** What is signed for each who brings one. */
-  readonly facts?: EncodedFacts;
+  signed?: Required<ReadyAnswer>;
+  /** The next one, while it is being signed. */
+  pending?: Promise<ReadyAnswer> | undefined;
+  /** What is signed for each who brings a nonce. */
+  facts?: EncodedFacts;
 }
 
 /** A kept answer is not given out in its last seconds, when a slow caller would get it expired. */
@@ -84,23 +86,28 @@ export class Reads implements ReadyAnswers {
     return signed !== undefined && this.now() < (signed.reuse.expiresAt - marginSeconds) * 1000 ? signed : undefined;
   }
 
-  answer(method: DescMethodUnary, request: Uint8Array): ReadyAnswer {
+  async answer(method: DescMethodUnary, request: Uint8Array): Promise<ReadyAnswer> {
     const now = Math.floor(this.now() / 1000);
     // What is known under these bytes was checked when they came first, and a nonce of this length has no rules.
     const known = this.#factsUnder(method, keyWithoutNonce(method, request), now);
-    if (known !== undefined) return { frame: this.#sign(known, request, now) };
+    if (known !== undefined) return { frame: await this.#sign(this.#frame(known, request, now), now) };
 
     const question = fromBinary(method.input, request) as Question;
     checkBounds(method.input, question, { allowPlainHttp: this.#core.allowPlainHttp });
     const query = toBinary(method.input, question, { writeUnknownFields: false });
     if (question.nonce.length === 0) {
       const key = keyOf(query);
-      return this.kept(method, key) ?? this.#keep(method, key, question, query, now);
+      const kept = this.kept(method, key) ?? this.#kept.get(method, key)?.pending;
+      return kept ?? this.#keep(method, key, question, query, now);
     }
     const key = keyWithoutNonce(method, query);
     const facts = this.#factsUnder(method, key, now) ?? this.#find(method, question, now);
-    if (key !== undefined) this.#put(method, key, { facts }, facts.subjects);
-    return { frame: this.#sign(facts, query, now) };
+    if (key !== undefined) {
+      const kept = this.#kept.get(method, key) ?? {};
+      kept.facts = facts;
+      this.#put(method, key, kept, kept.signed?.frame, facts.subjects);
+    }
+    return { frame: await this.#sign(this.#frame(facts, query, now), now) };
   }
 
   /**
@@ -114,20 +121,36 @@ export class Reads implements ReadyAnswers {
     for (const subject of subjectsOf(effect)) this.#kept.drop(subject);
   }
 
-  #keep(method: DescMethodUnary, key: string, question: Question, query: Uint8Array, now: number): ReadyAnswer {
+  #keep(method: DescMethodUnary, key: string, question: Question, query: Uint8Array, now: number): Promise<ReadyAnswer> {
     const facts = this.#factsUnder(method, key, now) ?? this.#find(method, question, now);
-    const frame = this.#sign(facts, query, now);
-    const etag = `"${toBase64Url(sha256(frame.subarray(FRAME_PREFIX_BYTES)).subarray(0, 16))}"`;
-    const signed = { frame, reuse: { expiresAt: this.#headerAt(facts, now).expiresAt, etag } };
-    this.#put(method, key, { signed }, facts.subjects);
-    return signed;
+    const unsigned = this.#frame(facts, query, now);
+    const kept = this.#kept.get(method, key) ?? {};
+    // Before it is signed, so that a change meanwhile drops it: whoever asks after that change finds nothing.
+    this.#put(method, key, kept, unsigned.frame, facts.subjects);
+    kept.pending = this.#signFor(kept, unsigned, this.#headerAt(facts, now).expiresAt, now);
+    return kept.pending;
   }
 
-  /** Keeps something beside what is there: of the same state, as the first change drops all of it. */
-  #put(method: DescMethodUnary, key: string, added: Kept, subjects: readonly string[]): void {
-    const kept = { ...this.#kept.get(method, key), ...added };
-    const { signed, facts } = kept;
-    const bytes = (signed?.frame.length ?? 0) + (facts === undefined ? 0 : facts.body.length + factsBytes);
+  async #signFor(kept: Kept, unsigned: UnsignedFrame, expiresAt: number, now: number): Promise<ReadyAnswer> {
+    try {
+      const frame = await this.#sign(unsigned, now);
+      const etag = `"${toBase64Url(sha256(frame.subarray(FRAME_PREFIX_BYTES)).subarray(0, 16))}"`;
+      kept.signed = { frame, reuse: { expiresAt, etag } };
+      return kept.signed;
+    } finally {
+      kept.pending = undefined;
+    }
+  }
+
+  #put(
+    method: DescMethodUnary,
+    key: string,
+    kept: Kept,
+    frame: Uint8Array | undefined,
+    subjects: readonly string[],
+  ): void {
+    const { facts } = kept;
+    const bytes = (frame?.length ?? 0) + (facts === undefined ? 0 : facts.body.length + factsBytes);
     this.#kept.set(method, key, kept, bytes, subjects);
   }
 
@@ -149,10 +172,14 @@ export class Reads implements ReadyAnswers {
     };
   }
 
-  #sign(facts: EncodedFacts, query: Uint8Array, now: number): Uint8Array {
+  #frame(facts: EncodedFacts, query: Uint8Array, now: number): UnsignedFrame {
     const { schema, body, hint } = facts;
-    const header = this.#headerAt(facts, now).encoded;
-    return signedFrame({ schema, header, body, hint }, query, this.#core.keyring.signingKey(now));
+    return unsignedFrame({ schema, header: this.#headerAt(facts, now).encoded, body, hint }, query);
+  }
+
+  async #sign({ frame, input, signature }: UnsignedFrame, now: number): Promise<Uint8Array> {
+    signature.set(await this.#core.keyring.signingKey(now).signAside(input));
+    return frame;
   }
 
   #headerAt(facts: EncodedFacts, now: number): NonNullable<EncodedFacts["header"]> {

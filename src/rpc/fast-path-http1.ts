@@ -1,5 +1,5 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
-import type { FastPath } from "./fast-path.ts";
+import type { FastPath, FastReply } from "./fast-path.ts";
 import { NO_BODY, type Received } from "./fast-path-body.ts";
 
 /**
@@ -22,7 +22,10 @@ export function answerFastHttp1(
 
   const answer = {
     take(received: Received) {
-      const reply = fast.reply(request, received);
+      fast.reply(request, received, answer);
+    },
+    takeReply(reply: FastReply | undefined, received: Received) {
+      if (response.destroyed) return;
       if (reply === undefined) return slow(received);
       response.writeHead(reply.status, reply.headers).end(reply.body);
       const { log } = fast;

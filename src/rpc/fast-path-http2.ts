@@ -1,5 +1,5 @@
 import { constants, type IncomingHttpHeaders, type ServerHttp2Stream } from "node:http2";
-import type { FastPath, FastReply } from "./fast-path.ts";
+import type { FastPath, FastReply, ReplyTaker } from "./fast-path.ts";
 import { type BodyTaker, NO_BODY, type Received } from "./fast-path-body.ts";
 import type { FastRequest } from "./fast-path-request.ts";
 import { isGone } from "./fast-stream.ts";
@@ -34,7 +34,7 @@ export function answerFastHttp2(fast: FastPath, call: Http2Call, flags: number):
   else fast.readBody(stream, request.timeoutMs, answer);
 }
 
-class FastAnswer implements BodyTaker {
+class FastAnswer implements BodyTaker, ReplyTaker {
   readonly #fast: FastPath;
   readonly #call: Http2Call;
   readonly #request: FastRequest;
@@ -55,7 +55,14 @@ class FastAnswer implements BodyTaker {
       else call.slow(received);
       return;
     }
-    const reply = this.#fast.reply(request, received);
+    this.#fast.reply(request, received, this);
+  }
+
+  takeReply(reply: FastReply | undefined, received: Received): void {
+    const call = this.#call;
+    const request = this.#request;
+    const { stream } = call;
+    if (isGone(stream)) return;
     if (reply === undefined) {
       call.slow(received);
       return;

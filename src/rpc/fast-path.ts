@@ -19,7 +19,7 @@ import { FastStream } from "./fast-stream.ts";
 import { COMPRESS_MIN_BYTES, type Handlers } from "./handlers.ts";
 import type { Limits } from "./limits.ts";
 import type { OpenStreams } from "./open-streams.ts";
-import { cachingHeaders, FRAME_PREFIX_BYTES, isKnown, type ReadyAnswers } from "./ready-answers.ts";
+import { cachingHeaders, FRAME_PREFIX_BYTES, isKnown, type ReadyAnswer, type ReadyAnswers } from "./ready-answers.ts";
 import type { MessageSource, ReadyStreams } from "./ready-streams.ts";
 import { chosenRequestId, type RequestIds } from "./request-id.ts";
 import type { PeerFinder } from "./trusted-proxies.ts";
@@ -43,8 +43,8 @@ export type FastPath = {
   /** Reads the body of a request for one answer, or for a stream. */
   readonly readBody: BodyReader;
   readonly readStreamBody: BodyReader;
-  /** The answer; undefined if connect has to give it. */
-  reply(request: UnaryRequest, received: Received): FastReply | undefined;
+  /** Has the answer taken, at once if it is at hand; without a reply, if connect has to give it. */
+  reply(request: UnaryRequest, received: Received, taker: ReplyTaker): void;
   /** Answers with a stream; false if connect has to. */
   stream(request: StreamRequest, received: Received, http2: ServerHttp2Stream): boolean;
   /** Has the access log tell of an answer that was given, when the exchange is over; undefined if nobody wants to know. */
@@ -58,6 +58,12 @@ export type FastAnswered = {
   readonly reply: FastReply;
   readonly http: "1.1" | "2.0";
   readonly remoteAddress: string | undefined;
+};
+
+/** Who waits for a reply. */
+export type ReplyTaker = {
+  /** @param received - as it was, but that it says since when the exchange has taken */
+  takeReply(reply: FastReply | undefined, received: Received): void;
 };
 
 type FastPathOptions = {
@@ -101,46 +107,59 @@ export function createFastPath(options: FastPathOptions): FastPath {
       ms: received.waitedSince === undefined ? 0 : clock.now() - received.waitedSince,
     });
 
+  const replyWith = (answer: ReadyAnswer, { kind, compressible, headers: given }: UnaryRequest) => {
+    const { frame, reuse } = answer;
+    const length = frame.length - FRAME_PREFIX_BYTES;
+    if (compressible && length >= COMPRESS_MIN_BYTES) return;
+
+    const id = chosenRequestId(given["x-request-id"]);
+    if (kind === "grpc" && id === undefined && cors === undefined && !compressible) {
+      return { status: 200, headers: PLAIN_GRPC, body: frame };
+    }
+    const headers: Record<string, string | number> =
+      kind === "get"
+        ? cachingHeaders(answer, answers?.now() ?? 0)
+        : { "content-type": kind === "grpc" ? "application/grpc+proto" : "application/proto" };
+    if (id !== undefined) headers["x-request-id"] = id;
+    if (cors !== undefined) Object.assign(headers, corsHeaders(cors, given.origin, false));
+    if (kind === "grpc") {
+      if (compressible) headers["grpc-encoding"] = "gzip";
+      return { status: 200, headers, body: frame };
+    }
+    if (kind === "get") {
+      if (isKnown(reuse?.etag, given["if-none-match"])) return { status: 304, headers, body: undefined };
+      headers["content-type"] = "application/proto";
+    }
+    headers["content-length"] = length;
+    return { status: 200, headers, body: frame.subarray(FRAME_PREFIX_BYTES) };
+  };
+
   return {
     read: (...head) => (stopping() ? undefined : read(...head)),
     readBody: createBodyReader(clock, maxBodyBytes, PATIENCE_MS),
     readStreamBody: createBodyReader(clock, FRAME_PREFIX_BYTES + limits.maxMessageBytes, PATIENCE_MS),
     log: logger.isLevelEnabled("debug") ? log : undefined,
 
-    reply({ method, kind, question, compressible, headers: given }, { bytes, rest }) {
-      if (answers === undefined || rest !== undefined || (kind === "grpc" && !isOneFrame(bytes))) return;
+    reply(request, received, taker) {
+      const { method, kind, question, timeoutMs } = request;
+      const { bytes, rest, waitedSince } = received;
       const start = kind === "grpc" ? FRAME_PREFIX_BYTES : 0;
-      if ((question?.message ?? bytes).length - start > limits.maxMessageBytes) return;
-      let answer = answers.kept(method, question?.key ?? bytes.toString("latin1", start));
-      try {
-        answer ??= answers.answer(method, question?.message ?? bytes.subarray(start));
-      } catch {
-        return; // connect asks again, and tells the caller and the log what is wrong
+      const fits = (question?.message ?? bytes).length - start <= limits.maxMessageBytes;
+      if (answers === undefined || rest !== undefined || (kind === "grpc" && !isOneFrame(bytes)) || !fits) {
+        return taker.takeReply(undefined, received);
       }
-      const { frame, reuse } = answer;
-      const length = frame.length - FRAME_PREFIX_BYTES;
-      if (compressible && length >= COMPRESS_MIN_BYTES) return;
+      const kept = answers.kept(method, question?.key ?? bytes.toString("latin1", start));
+      if (kept !== undefined) return taker.takeReply(replyWith(kept, request), received);
 
-      const id = chosenRequestId(given["x-request-id"]);
-      if (kind === "grpc" && id === undefined && cors === undefined && !compressible) {
-        return { status: 200, headers: PLAIN_GRPC, body: frame };
-      }
-      const headers: Record<string, string | number> =
-        kind === "get"
-          ? cachingHeaders(answer, answers.now())
-          : { "content-type": kind === "grpc" ? "application/grpc+proto" : "application/proto" };
-      if (id !== undefined) headers["x-request-id"] = id;
-      if (cors !== undefined) Object.assign(headers, corsHeaders(cors, given.origin, false));
-      if (kind === "grpc") {
-        if (compressible) headers["grpc-encoding"] = "gzip";
-        return { status: 200, headers, body: frame };
-      }
-      if (kind === "get") {
-        if (isKnown(reuse?.etag, given["if-none-match"])) return { status: 304, headers, body: undefined };
-        headers["content-type"] = "application/proto";
-      }
-      headers["content-length"] = length;
-      return { status: 200, headers, body: frame.subarray(FRAME_PREFIX_BYTES) };
+      const since = { ...received, waitedSince: waitedSince ?? clock.now() };
+      answers.answer(method, question?.message ?? bytes.subarray(start)).then(
+        (answer) => {
+          const inTime = clock.now() - since.waitedSince < timeoutMs;
+          taker.takeReply(inTime ? replyWith(answer, request) : undefined, since);
+        },
+        // connect asks again, and tells the caller and the log what is wrong.
+        () => taker.takeReply(undefined, since),
+      );
     },
 
     stream({ method, path, compressible, timeoutMs, headers: given }, { bytes, rest, waitedSince }, http2) {

@@ -31,12 +31,13 @@ export type ReadyAnswers = {
    */
   kept(method: DescMethodUnary, request: string): ReadyAnswer | undefined;
   /**
-   * The answer to a request. It must be quick and depend on nothing but the request and the part's state.
+   * The answer to a request. It must be quick and depend on nothing but the request and the part's state, as that is when it
+   * is called or later.
    *
    * @param request - the encoded request message, as the caller sent it
    * @throws whatever the RPC is refused with
    */
-  answer(method: DescMethodUnary, request: Uint8Array): ReadyAnswer;
+  answer(method: DescMethodUnary, request: Uint8Array): Promise<ReadyAnswer>;
   /** The time that expiries are compared with, in milliseconds since 1970. */
   now(): number;
 };
@@ -73,8 +74,8 @@ export function serveReadyAnswers(
     if (!isCacheable(method)) throw new TypeError(`${method} is not cacheable`);
     router.rpc(
       method,
-      (request: Message, context: HandlerContext) => {
-        const ready = answers.answer(method, toBinary(method.input, request));
+      async (request: Message, context: HandlerContext) => {
+        const ready = await answers.answer(method, toBinary(method.input, request));
         if (context.requestMethod === "GET") {
           for (const [name, value] of Object.entries(cachingHeaders(ready, answers.now()))) {
             context.responseHeader.set(name, value);

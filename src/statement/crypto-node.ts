@@ -33,6 +33,13 @@ export const createSigningKey: StatementCrypto["createSigningKey"] = (seed) => {
     publicKey,
     keyId: jwkThumbprint(publicKey, sha256),
     sign: (message: Uint8Array) => new Uint8Array(signBytes(null, message, privateKey)),
+    signAside: (message: Uint8Array) =>
+      new Promise<Uint8Array>((resolve, reject) => {
+        signBytes(null, message, privateKey, (error, signature) => {
+          if (error === null) resolve(new Uint8Array(signature));
+          else reject(error);
+        });
+      }),
   });
   privateKeys.set(key, privateKey);
   return key;

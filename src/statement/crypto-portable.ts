@@ -32,6 +32,7 @@ export const createSigningKey: StatementCrypto["createSigningKey"] = (seed) => {
     publicKey,
     keyId: jwkThumbprint(publicKey, sha256),
     sign: (message: Uint8Array) => signBytes(message, secret),
+    signAside: async (message: Uint8Array) => signBytes(message, secret),
   });
   seeds.set(key, secret);
   return key;

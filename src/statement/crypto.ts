@@ -12,6 +12,8 @@ export type SigningKey = {
   readonly keyId: string;
   /** The Ed25519 signature of `message`, 64 bytes. */
   sign(message: Uint8Array): Uint8Array;
+  /** The same, made beside what the caller does meanwhile if the platform can. `message` must not change until then. */
+  signAside(message: Uint8Array): Promise<Uint8Array>;
 };
 
 /** What the two implementations have in common. They accept exactly the same keys and signatures. */

@@ -6,7 +6,7 @@ import { create, type DescMethodUnary, fromBinary, toBinary } from "@bufbuild/pr
 import { StringValueSchema } from "@bufbuild/protobuf/wkt";
 import { type ConnectRouter, createClient } from "@connectrpc/connect";
 import { describe, expect, test } from "vitest";
-import { toBase64Url } from "../../src/core/bytes.ts";
+import { toBase64Url, toHex, utf8 } from "../../src/core/bytes.ts";
 import { Reason, Refusal } from "../../src/core/refusal.ts";
 import { frameOf, type ReadyAnswers, serveReadyAnswers } from "../../src/rpc/ready-answers.ts";
 import type { ServerOptions } from "../../src/rpc/server.ts";
@@ -18,6 +18,7 @@ import {
   send,
   sendHttp1,
   sendHttp2,
+  SteppingClock,
   timeless,
 } from "./support/exchange.ts";
 import { transportOf } from "./support/protocols.ts";
@@ -30,11 +31,14 @@ const ETAG = '"some-tag"';
 /** Echoes, but for a few words; counts how often it was asked. */
 class EchoAnswers implements ReadyAnswers {
   asked = 0;
+  /** What answers wait for. */
+  until: Promise<void> | undefined;
 
   kept(): undefined {}
 
-  answer(_: DescMethodUnary, request: Uint8Array) {
+  async answer(_: DescMethodUnary, request: Uint8Array) {
     this.asked++;
+    await this.until;
     const { value } = fromBinary(StringValueSchema, request);
     if (value === "refused") throw new Refusal(Reason.APP_UNKNOWN, "no such app", { metadata: { app: "x" } });
     if (value === "broken") throw new Error("a mistake");
@@ -382,6 +386,42 @@ test("a caller who leaves in the middle does no harm", async () => {
   await once(half, "close");
   expect(await sendHttp2(port, post(connectType, { body: [message("hello")] }))).toMatchObject({ status: 200 });
   expect(fastAnswers.asked).toBe(1);
+});
+
+test.each(["1.1", "2"] as const)("an answer that comes after the deadline is none (HTTP/%s)", async (version) => {
+  const gate = Promise.withResolvers<void>();
+  const clock = new SteppingClock();
+  const { port, fastAnswers } = await startEcho(true, { clock });
+  fastAnswers.until = gate.promise;
+  const headers = { "content-type": connectType, "connect-timeout-ms": "5000" };
+  const answer = send(version, port, { method: "POST", path: ECHO, headers, body: [message("hello")] });
+  await expect.poll(() => fastAnswers.asked).toBe(1);
+  clock.ahead = 5000;
+  gate.resolve();
+  expect(await answer).toMatchObject({ status: 504, body: expect.stringContaining(toHex(utf8("DEADLINE_EXCEEDED"))) });
+});
+
+test.each(["1.1", "2"] as const)("a caller may leave before the answer is ready (HTTP/%s)", async (version) => {
+  const gate = Promise.withResolvers<void>();
+  const { port, fastAnswers, log } = await startEcho(true);
+  fastAnswers.until = gate.promise;
+  const socket = net.connect(port, "127.0.0.1");
+  await once(socket, "connect");
+  if (version === "2") {
+    const session = http2.connect(`http://127.0.0.1:${port}`, { createConnection: () => socket });
+    session.on("error", () => {});
+    session.request({ ":method": "GET", ":path": `${ECHO}?${query("hello")}` }).on("error", () => {});
+  } else {
+    socket.write(`GET ${ECHO}?${query("hello")} HTTP/1.1\r\nhost: a\r\n\r\n`);
+  }
+  await expect.poll(() => fastAnswers.asked).toBe(1);
+  socket.destroy();
+  await once(socket, "close");
+  fastAnswers.until = undefined;
+  await send(version, port, get(query("meanwhile")));
+  gate.resolve();
+  expect(await send(version, port, get(query("hello")))).toMatchObject({ status: 200 });
+  expect(log.filter(({ level }) => level === "error")).toEqual([]);
 });
 
 test("a read that went well stands in the access log at level debug, whichever path it took", async () => {

@@ -32,6 +32,9 @@ describe.each(implementations)("%s", (_, crypto) => {
     expect(await crypto.verify(key.publicKey, message, key.sign(message))).toBe(true);
     expect(await crypto.verify(key.publicKey, utf8("another"), key.sign(message))).toBe(false);
     expect(key.sign(message).constructor).toBe(Uint8Array);
+    const aside = await key.signAside(message);
+    expect(aside).toEqual(key.sign(message));
+    expect(aside.constructor).toBe(Uint8Array);
   });
 
   test("names a key by the thumbprint of its JWK", () => {
@@ -49,7 +52,7 @@ describe.each(implementations)("%s", (_, crypto) => {
     const seed = crypto.exportSeed(key);
     expect(seed).toEqual(SEED);
     expect(inspect(key, { depth: Infinity, showHidden: true })).not.toContain(Buffer.from(SEED).toString("base64url"));
-    expect(Object.keys(key)).toEqual(["publicKey", "keyId", "sign"]);
+    expect(Object.keys(key)).toEqual(["publicKey", "keyId", "sign", "signAside"]);
     expect(() => crypto.exportSeed({ ...key })).toThrow(TypeError);
   });
 

@@ -1,6 +1,7 @@
 import { expect, test } from "vitest";
 import { ServiceAnswerSchema, ServiceStatus } from "../../../gen/omi/registry/v1/service_pb.ts";
 import { Reason } from "../../../src/core/refusal.ts";
+import type { SigningKey } from "../../../src/statement/crypto.ts";
 import { openAnswer } from "../../../src/statement/statement.ts";
 import {
   bindTestService,
@@ -10,7 +11,7 @@ import {
   suspendOf,
   type TestService,
 } from "../../support/developer.ts";
-import { testNonce } from "../../support/keys.ts";
+import { testKey, testNonce } from "../../support/keys.ts";
 import { type RunningRegistry, startRegistry } from "../../support/registry.ts";
 import { refused } from "../support/refused.ts";
 
@@ -72,6 +73,48 @@ test.each([false, true])("what was written is read at once (with a nonce: %s)", 
   expect((await read(registry, service, fresh)).status).toBe(ServiceStatus.ACTIVE);
   await registry.registry.suspendService({ statement: suspendOf(registry.clock, service) });
   expect(await read(registry, service, fresh)).toMatchObject({ status: ServiceStatus.SUSPENDED, keys: [] });
+});
+
+/** A registry whose answers to reads are signed no sooner than `release` says. */
+async function startedWithSlowSignatures() {
+  const key = testKey("registry");
+  const gate = Promise.withResolvers<void>();
+  const signing: Uint8Array[] = [];
+  const slow: SigningKey = {
+    ...key,
+    async signAside(bytes) {
+      signing.push(bytes);
+      await gate.promise;
+      return key.sign(bytes);
+    },
+  };
+  const keys = [{ key: slow, notBefore: 0, notAfter: 0 }];
+  return { ...(await started({ keys })), signing, release: gate.resolve };
+}
+
+test.each([false, true])("what changes while an answer is signed is in the next (with a nonce: %s)", async (fresh) => {
+  const { registry, service, signing, release } = await startedWithSlowSignatures();
+  const first = read(registry, service, fresh);
+  await expect.poll(() => signing.length).toBe(1);
+  await registry.registry.suspendService({ statement: suspendOf(registry.clock, service) });
+  const second = read(registry, service, fresh);
+  await expect.poll(() => signing.length).toBe(2);
+  release();
+  expect((await first).status).toBe(ServiceStatus.ACTIVE);
+  expect((await second).status).toBe(ServiceStatus.SUSPENDED);
+  expect((await read(registry, service, fresh)).status).toBe(ServiceStatus.SUSPENDED);
+});
+
+test("those who ask for the same while it is signed get the same answer", async () => {
+  const { registry, service, signing, release } = await startedWithSlowSignatures();
+  const early = [read(registry, service), read(registry, service), read(registry, service, true)];
+  // The one with a nonce has a signature of its own.
+  await expect.poll(() => signing.length).toBe(2);
+  release();
+  const [first, second] = await Promise.all(early);
+  expect(second?.answer).toEqual(first?.answer);
+  expect((await read(registry, service)).answer).toEqual(first?.answer);
+  expect(signing.length).toBe(2);
 });
 
 test.each([false, true])("what was not committed is never read (with a nonce: %s)", async (fresh) => {
