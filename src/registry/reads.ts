@@ -121,7 +121,13 @@ export class Reads implements ReadyAnswers {
     for (const subject of subjectsOf(effect)) this.#kept.drop(subject);
   }
 
-  #keep(method: DescMethodUnary, key: string, question: Question, query: Uint8Array, now: number): Promise<ReadyAnswer> {
+  #keep(
+    method: DescMethodUnary,
+    key: string,
+    question: Question,
+    query: Uint8Array,
+    now: number,
+  ): Promise<ReadyAnswer> {
     const facts = this.#factsUnder(method, key, now) ?? this.#find(method, question, now);
     const unsigned = this.#frame(facts, query, now);
     const kept = this.#kept.get(method, key) ?? {};

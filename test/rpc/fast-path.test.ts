@@ -15,10 +15,10 @@ import {
   type HttpVersion,
   ImpatientClock,
   type Request,
+  SteppingClock,
   send,
   sendHttp1,
   sendHttp2,
-  SteppingClock,
   timeless,
 } from "./support/exchange.ts";
 import { transportOf } from "./support/protocols.ts";
