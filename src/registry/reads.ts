@@ -168,7 +168,8 @@ export class Reads implements ReadyAnswers {
   #find(method: DescMethodUnary, question: Question, now: number): EncodedFacts {
     const read = readsByMethod.get(method);
     if (read === undefined) throw new TypeError(`${method} is not a read of the registry`);
-    const { message, configEpoch, ...facts } = read(this.#core, question as never, now);
+    const found = this.#core.store.reading(() => read(this.#core, question as never, now));
+    const { message, configEpoch, ...facts } = found;
     const hint = "configEpoch" in method.output.field ? { configEpoch: BigInt(configEpoch) } : {};
     return {
       ...facts,

@@ -112,6 +112,8 @@ const serviceColumns = `app_id AS appId, service_id AS serviceId, service_type A
  * the last commit.
  */
 export class RegistryStore {
+  readonly #begin;
+  readonly #end;
   readonly #namespace;
   readonly #foldedNamespace;
   readonly #app;
@@ -131,6 +133,8 @@ export class RegistryStore {
   readonly #closeCode;
 
   constructor(db: Database) {
+    this.#begin = db.prepare<[]>("BEGIN");
+    this.#end = db.prepare<[]>("COMMIT");
     const namespaceColumns = `namespace, status, master_key_id AS masterKeyId, master_public_key AS masterPublicKey, claim,
       claim_statement_id AS claimStatementId, claimed_at AS claimedAt`;
     this.#namespace = db.prepare<[string], NamespaceRow>(
@@ -190,6 +194,19 @@ export class RegistryStore {
       "UPDATE contacts SET code_attempts = code_attempts + 1 WHERE namespace = ?",
     );
     this.#closeCode = db.prepare<[string]>("UPDATE contacts SET code_hash = NULL WHERE namespace = ?");
+  }
+
+  /**
+   * Runs several reads outside of any job in one transaction: each by itself would take and give back the locks of the
+   * write-ahead log, which is a quarter of their cost.
+   */
+  reading<T>(reads: () => T): T {
+    this.#begin.run();
+    try {
+      return reads();
+    } finally {
+      this.#end.run();
+    }
   }
 
   namespace(namespace: string): NamespaceRow | undefined {
