@@ -1,11 +1,4 @@
-import {
-  clone,
-  create,
-  type DescMessage,
-  type MessageInitShape,
-  type MessageShape,
-  type Registry,
-} from "@bufbuild/protobuf";
+import { create, type DescMessage, type MessageInitShape, type MessageShape, type Registry } from "@bufbuild/protobuf";
 import type { AnswerHeader, Header, Statement } from "../../gen/omi/statement/v1/statement_pb.ts";
 import { SigningInputSchema, StatementSchema } from "../../gen/omi/statement/v1/statement_pb.ts";
 import { Reason } from "../core/refusal.ts";
@@ -72,12 +65,12 @@ export function signStatement<Desc extends DescMessage>(
   message: MessageInitShape<Desc>,
   key: SigningKey,
 ): Statement {
-  const own = clone(schema, create(schema, message));
-  const header = headerOf(own);
+  const { header } = message as { header?: object };
   if (headerKindOf(schema) === undefined || header === undefined) {
     throw new TypeError(`a ${schema.typeName} without header cannot be signed`);
   }
-  header.signer = key.keyId;
+  // What is the caller's stays as it is.
+  const own = create(schema, { ...message, header: { ...header, signer: key.keyId } } as MessageInitShape<Desc>);
   return signData(schema.typeName, encodeCanonical(schema, own), key);
 }
 
