@@ -1,6 +1,6 @@
-import { Point } from "@noble/ed25519";
 import { hasCanonicalY, isSmallOrder, PUBLIC_KEY_LENGTH } from "./ed25519-form.ts";
 import { LruCache } from "./lru-cache.ts";
+import { isOnCurve } from "./on-curve.ts";
 
 /** Why 32 bytes, or another number of them, are not accepted as an Ed25519 public key. */
 export type PublicKeyProblem = "length" | "not_canonical" | "small_order" | "not_on_curve";
@@ -16,15 +16,10 @@ export function publicKeyProblem(publicKey: Uint8Array): PublicKeyProblem | unde
   if (isSmallOrder(publicKey)) return "small_order";
   const name = String.fromCharCode(...publicKey);
   if (knownOnCurve.get(name)) return undefined;
-  try {
-    Point.fromBytes(publicKey);
-  } catch {
-    return "not_on_curve";
-  }
+  if (!isOnCurve(publicKey)) return "not_on_curve";
   knownOnCurve.set(name, true);
   return undefined;
 }
 
-// Finding the x coordinate costs about as much as verifying a signature, and the same new key is often seen several times
-// in a row: in a request, in the proof of its possession, in a retry.
+// The same new key is often seen several times in a row: in a request, in the proof of its possession, in a retry.
 const knownOnCurve = new LruCache<string, true>(1024);

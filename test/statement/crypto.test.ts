@@ -1,4 +1,5 @@
 import { inspect } from "node:util";
+import { Point } from "@noble/ed25519";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { fromBase64Url, fromHex, toHex, utf8 } from "../../src/core/bytes.ts";
@@ -6,7 +7,9 @@ import type { StatementCrypto } from "../../src/statement/crypto.ts";
 import * as chosenCrypto from "../../src/statement/crypto.ts";
 import * as nodeCrypto from "../../src/statement/crypto-node.ts";
 import * as portableCrypto from "../../src/statement/crypto-portable.ts";
+import { hasCanonicalY, isSmallOrder } from "../../src/statement/ed25519-form.ts";
 import { isKeyId, keyIdOf } from "../../src/statement/key-id.ts";
+import { isOnCurve } from "../../src/statement/on-curve.ts";
 
 const implementations: [string, StatementCrypto][] = [
   ["node", nodeCrypto],
@@ -89,6 +92,43 @@ describe.each(implementations)("%s", (_, crypto) => {
     expect(crypto.publicKeyProblem(publicKey)).toBeUndefined();
   });
 });
+
+test("every y coordinate is taken for a point of the curve where noble finds one", () => {
+  const points = fc.uint8Array({ minLength: 32, maxLength: 32 }).filter((point) => {
+    return hasCanonicalY(point) && !isSmallOrder(point);
+  });
+  let onCurve = 0;
+  const agree = (point: Uint8Array) => {
+    const expected = isPointOfNoble(point);
+    if (expected) onCurve++;
+    expect(isOnCurve(point)).toBe(expected);
+  };
+  fc.assert(fc.property(points, agree), { numRuns: 1000 });
+  // About half of all.
+  expect(onCurve).toBeGreaterThan(300);
+  expect(onCurve).toBeLessThan(700);
+  // Small ones and those just below p, where the Jacobi symbol meets common factors and long runs of zeros.
+  for (let y = 2; y < 200; y++) {
+    for (const zeros of [0, 1, 8, 23]) {
+      const low = new Uint8Array(32);
+      low[zeros] = y;
+      agree(low);
+      const high = new Uint8Array(32).fill(0xff);
+      high.set([0xec - y], 0);
+      high[31] = 0x7f;
+      agree(high);
+    }
+  }
+});
+
+function isPointOfNoble(point: Uint8Array): boolean {
+  try {
+    Point.fromBytes(point);
+    return true;
+  } catch {
+    return false;
+  }
+}
 
 describe("a key ID", () => {
   test("is the thumbprint of RFC 8037 appendix A.3", () => {
