@@ -3,7 +3,7 @@ import type { Logger } from "pino";
 import type { Clock } from "../core/clock.ts";
 import type { Random } from "../core/random.ts";
 import { Reason, Refusal } from "../core/refusal.ts";
-import { logWhenDone } from "./access-log.ts";
+import { createAccessLog, logWhenDone } from "./access-log.ts";
 import { answerRpc } from "./answer-rpc.ts";
 import { discardBodyAfter } from "./body.ts";
 import type { Call } from "./context.ts";
@@ -60,10 +60,11 @@ type DispatchOptions = {
 export function createDispatch(options: DispatchOptions): Dispatch {
   const { handlers, httpRoutes, cors, answers, readyStreams, limits, clock } = options;
   const requestId = createRequestIds(options.random);
+  const accessLog = createAccessLog(options.logger);
   const answer: Dispatch["answer"] = (request, response, received) => {
     const call = begin(request, requestId, options);
     response.setHeader("x-request-id", call.requestId);
-    logWhenDone(call, request, response, clock);
+    logWhenDone(accessLog, call, request, response, clock);
     if (cors !== undefined && answerCors(cors, request, response)) return;
 
     // Bounds the time that a request takes to arrive, except for the messages of a client's stream.
@@ -94,7 +95,7 @@ export function createDispatch(options: DispatchOptions): Dispatch {
     refuse(call, call.refuseWith, response);
   };
   const isReady = answers !== undefined || readyStreams !== undefined;
-  const fast = isReady ? createFastPath({ ...options, methods: handlers.cacheable, requestId }) : undefined;
+  const fast = isReady ? createFastPath({ ...options, methods: handlers.cacheable, requestId, accessLog }) : undefined;
   return { fast, answer };
 }
 

@@ -4,7 +4,7 @@ import type { DescMethodServerStreaming, DescMethodUnary } from "@bufbuild/proto
 import { MethodOptions_IdempotencyLevel as Idempotency } from "@bufbuild/protobuf/wkt";
 import type { Logger } from "pino";
 import type { Clock } from "../core/clock.ts";
-import { logCall } from "./access-log.ts";
+import type { AccessLog } from "./access-log.ts";
 import { type CorsOptions, corsHeaders } from "./cors.ts";
 import { type BodyReader, createBodyReader, type Received } from "./fast-path-body.ts";
 import {
@@ -74,6 +74,7 @@ type FastPathOptions = {
   readonly cors: CorsOptions | undefined;
   readonly limits: Limits;
   readonly logger: Logger;
+  readonly accessLog: AccessLog;
   readonly clock: Clock;
   readonly requestId: RequestIds;
   readonly peerOf: PeerFinder;
@@ -90,14 +91,15 @@ const PLAIN_GRPC = { "content-type": "application/grpc+proto" };
 
 /** Creates the fast path to `answers` and `readyStreams`. */
 export function createFastPath(options: FastPathOptions): FastPath {
-  const { answers, readyStreams, cors, limits, logger, clock, requestId, peerOf, stopping } = options;
+  const { answers, readyStreams, cors, limits, logger, accessLog, clock, requestId, peerOf, stopping } = options;
   const methods = new Map<string, DescMethodUnary | DescMethodServerStreaming>(answers && options.methods);
   for (const method of readyStreams?.keys() ?? []) methods.set(`/${method.parent.typeName}/${method.name}`, method);
   const read = createHeadReader(methods, limits);
   const maxBodyBytes = Math.min(MAX_BODY_BYTES, limits.maxMessageBytes);
 
   const log = ({ request, received, reply, http, remoteAddress }: FastAnswered, cut: boolean) =>
-    logCall(logger.child({ requestId: requestId(request.headers["x-request-id"]) }), true, {
+    accessLog(true, {
+      requestId: requestId(request.headers["x-request-id"]),
       method: request.path,
       protocol: request.kind === "grpc" ? "grpc" : "connect",
       http,

@@ -6,7 +6,7 @@ import type { Logger } from "pino";
 import type { Clock } from "../core/clock.ts";
 import { Reason, Refusal, reasonName } from "../core/refusal.ts";
 import { takeTurn } from "../core/turns.ts";
-import { logCall } from "./access-log.ts";
+import type { AccessLog } from "./access-log.ts";
 import { connectErrorOf } from "./errors.ts";
 import { COMPRESS_MIN_BYTES } from "./handlers.ts";
 import type { OpenStreams } from "./open-streams.ts";
@@ -21,6 +21,7 @@ const MAX_UNSENT_BYTES = 16 * 1024;
 export type StreamHost = {
   readonly clock: Clock;
   readonly logger: Logger;
+  readonly accessLog: AccessLog;
   /** Those that are open, so that the server's stop can end them. */
   readonly streams: OpenStreams;
 };
@@ -133,7 +134,8 @@ export class FastStream {
   #fail(error: unknown): void {
     if (this.#source === undefined) return;
     const { requestId, method } = this.#call;
-    this.#end(refusalOfHandler(error, { requestId, method, log: this.#log() }));
+    const log = this.#host.logger.child({ requestId });
+    this.#end(refusalOfHandler(error, { requestId, method, log }));
   }
 
   #end(refusal?: Refusal): void {
@@ -146,8 +148,9 @@ export class FastStream {
 
   #closed(): void {
     this.#release();
-    const { method, readOnly, peer, start } = this.#call;
-    logCall(this.#log(), readOnly, {
+    const { requestId, method, readOnly, peer, start } = this.#call;
+    this.#host.accessLog(readOnly, {
+      requestId,
       method,
       protocol: "grpc",
       http: "2.0",
@@ -163,10 +166,6 @@ export class FastStream {
     this.#source = undefined;
     this.#cancelDeadline?.();
     this.#host.streams.delete(this, this.#call.peer);
-  }
-
-  #log(): Logger {
-    return this.#host.logger.child({ requestId: this.#call.requestId });
   }
 }
 
