@@ -1,4 +1,3 @@
-import { MethodOptions_IdempotencyLevel as Idempotency } from "@bufbuild/protobuf/wkt";
 import { createContextValues } from "@connectrpc/connect";
 import type { UniversalHandler, UniversalServerRequest, UniversalServerResponse } from "@connectrpc/connect/protocol";
 import { universalRequestFromNodeRequest, universalResponseToNodeResponse } from "@connectrpc/connect-node";
@@ -7,7 +6,7 @@ import { readBody } from "./body.ts";
 import { callKey } from "./context.ts";
 import { boundDeadline } from "./deadline.ts";
 import type { Exchange } from "./exchange.ts";
-import { Health } from "./health.ts";
+import { isReadOnly } from "./health.ts";
 import { httpRefusal, refuse } from "./http-response.ts";
 import { refusalOfHandler } from "./outcome.ts";
 import { isCacheable, isKnown, NO_STORE } from "./ready-answers.ts";
@@ -28,9 +27,8 @@ export function answerRpc(handler: UniversalHandler, exchange: Exchange, maxDead
   }
   // Before connect hears of it, and takes it for a failure that it has to answer with.
   universal.signal.addEventListener("abort", leave, { once: true });
-  const { methodKind, idempotency } = handler.method;
-  // The contract of health comes from elsewhere, and doesn't say that a check changes nothing.
-  call.readOnly = idempotency === Idempotency.NO_SIDE_EFFECTS || handler.service === Health;
+  const { methodKind } = handler.method;
+  call.readOnly = isReadOnly(handler.method);
   boundDeadline(universal.header, methodKind === "unary" ? maxDeadlineMs : Number.POSITIVE_INFINITY, elapsedMs);
   // Caches would have to keep a compressed form beside the plain one, and signed answers hardly get smaller.
   if (request.method === "GET" && isCacheable(handler.method)) universal.header.delete("accept-encoding");

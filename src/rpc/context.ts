@@ -35,6 +35,22 @@ export type Call = Omit<RequestContext, "signal"> & {
   refusal?: Refusal;
 };
 
+/** A call that has just come. Its logger is made when there is something to tell. */
+export function createCall(
+  logger: Logger,
+  known: Pick<Call, "requestId" | "peer" | "method" | "protocol" | "readOnly">,
+): Call {
+  let log: Logger | undefined;
+  return {
+    ...known,
+    entered: false,
+    get log() {
+      log ??= logger.child({ requestId: known.requestId });
+      return log;
+    },
+  };
+}
+
 /** Where connect carries the {@link Call}. */
 export const callKey: ContextKey<Call | undefined> = createContextKey<Call | undefined>(undefined, {
   description: "call",
@@ -47,7 +63,18 @@ export const callKey: ContextKey<Call | undefined> = createContextKey<Call | und
  */
 export function requestContext(context: HandlerContext): RequestContext {
   const call = callOf(context.values);
-  return { requestId: call.requestId, peer: call.peer, log: call.log, signal: context.signal };
+  const { requestId, peer } = call;
+  return {
+    requestId,
+    peer,
+    // Made when they are asked for, which they seldom are.
+    get log() {
+      return call.log;
+    },
+    get signal() {
+      return context.signal;
+    },
+  };
 }
 
 /** The {@link Call} behind a handler's or interceptor's context values. */

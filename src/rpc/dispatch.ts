@@ -6,7 +6,7 @@ import { Reason, Refusal } from "../core/refusal.ts";
 import { createAccessLog, logWhenDone } from "./access-log.ts";
 import { answerRpc } from "./answer-rpc.ts";
 import { discardBodyAfter } from "./body.ts";
-import type { Call } from "./context.ts";
+import { type Call, createCall } from "./context.ts";
 import { answerCors, type CorsOptions } from "./cors.ts";
 import { createFastPath, type FastPath } from "./fast-path.ts";
 import type { Received } from "./fast-path-body.ts";
@@ -24,8 +24,8 @@ import type { PeerFinder } from "./trusted-proxies.ts";
 
 /** Answers requests of any protocol and HTTP version. */
 export type Dispatch = {
-  /** The short way, for some of them, if the server has it. */
-  readonly fast: FastPath | undefined;
+  /** The short way, for most of them. */
+  readonly fast: FastPath;
   /**
    * Answers a request.
    *
@@ -55,10 +55,10 @@ type DispatchOptions = {
 
 /**
  * Builds the function that every request passes, to a plain HTTP route, to connect, or to a refusal; and beside it the
- * fast path, if a part has answers for it.
+ * fast path.
  */
 export function createDispatch(options: DispatchOptions): Dispatch {
-  const { handlers, httpRoutes, cors, answers, readyStreams, limits, clock } = options;
+  const { handlers, httpRoutes, cors, limits, clock } = options;
   const requestId = createRequestIds(options.random);
   const accessLog = createAccessLog(options.logger);
   const answer: Dispatch["answer"] = (request, response, received) => {
@@ -94,22 +94,17 @@ export function createDispatch(options: DispatchOptions): Dispatch {
     if (errors !== undefined) return answerRpc(errors, exchange, limits.maxDeadlineMs);
     refuse(call, call.refuseWith, response);
   };
-  const isReady = answers !== undefined || readyStreams !== undefined;
-  const fast = isReady ? createFastPath({ ...options, methods: handlers.cacheable, requestId, accessLog }) : undefined;
-  return { fast, answer };
+  return { fast: createFastPath({ ...options, rpcs: handlers.unary, requestId, accessLog }), answer };
 }
 
 function begin(request: NodeServerRequest, newId: RequestIds, { logger, peerOf }: DispatchOptions): Call {
-  const requestId = newId(request.headers["x-request-id"]);
-  return {
-    requestId,
+  return createCall(logger, {
+    requestId: newId(request.headers["x-request-id"]),
     peer: peerOf(request.socket.remoteAddress, request.headers),
-    log: logger.child({ requestId }),
     method: request.url?.split("?", 1)[0] ?? "",
     protocol: "http",
     readOnly: false,
-    entered: false,
-  };
+  });
 }
 
 // What is refused whatever was called.

@@ -1,6 +1,9 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
-import type { FastPath, FastReply } from "./fast-path.ts";
-import { NO_BODY, type Received } from "./fast-path-body.ts";
+import { TLSSocket } from "node:tls";
+import type { FastPath } from "./fast-path.ts";
+import { type BodyTaker, NO_BODY, type Received } from "./fast-path-body.ts";
+import type { UnaryRequest } from "./fast-path-request.ts";
+import type { FastReply, Outlet } from "./fast-reply.ts";
 
 /**
  * Answers a request over HTTP/1.1 on the fast path, or has `slow` do it.
@@ -20,22 +23,51 @@ export function answerFastHttp1(
     return;
   }
 
-  const answer = {
-    take(received: Received) {
-      fast.reply(request, received, answer);
-    },
-    takeReply(reply: FastReply | undefined, received: Received) {
-      if (response.destroyed) return;
-      if (reply === undefined) return slow(received);
-      response.writeHead(reply.status, reply.headers).end(reply.body);
-      const { log } = fast;
-      if (log === undefined) return;
-      const { remoteAddress } = incoming.socket;
-      response.once("close", () =>
-        log({ request, received, reply, http: "1.1", remoteAddress }, !response.writableFinished),
-      );
-    },
-  };
+  const answer = new FastAnswer(fast, request, response, slow);
   if (request.kind === "get") answer.take(NO_BODY);
   else fast.readBody(incoming, request.timeoutMs, answer);
+}
+
+class FastAnswer implements BodyTaker, Outlet {
+  readonly http = "1.1";
+  readonly #fast: FastPath;
+  readonly #request: UnaryRequest;
+  readonly #response: ServerResponse;
+  readonly #slow: (received: Received) => void;
+
+  constructor(fast: FastPath, request: UnaryRequest, response: ServerResponse, slow: (received: Received) => void) {
+    this.#fast = fast;
+    this.#request = request;
+    this.#response = response;
+    this.#slow = slow;
+  }
+
+  take(received: Received): void {
+    this.#fast.answer(this.#request, received, this);
+  }
+
+  get remoteAddress(): string | undefined {
+    return this.#response.req.socket.remoteAddress;
+  }
+
+  get encrypted(): boolean {
+    return this.#response.req.socket instanceof TLSSocket;
+  }
+
+  get isGone(): boolean {
+    return this.#response.destroyed;
+  }
+
+  slow(received: Received): void {
+    if (!this.isGone) this.#slow(received);
+  }
+
+  write({ status, headers, body }: FastReply): void {
+    if (!this.isGone) this.#response.writeHead(status, headers).end(body);
+  }
+
+  whenClosed(closed: (cut: boolean) => void): void {
+    const response = this.#response;
+    response.once("close", () => closed(!response.writableFinished));
+  }
 }

@@ -1,10 +1,9 @@
 import { constants, type IncomingHttpHeaders, type ServerHttp2Stream } from "node:http2";
-import type { FastPath, FastReply, ReplyTaker } from "./fast-path.ts";
+import type { FastPath } from "./fast-path.ts";
 import { type BodyTaker, NO_BODY, type Received } from "./fast-path-body.ts";
 import type { FastRequest } from "./fast-path-request.ts";
+import { type FastReply, GRPC_OK, type Outlet } from "./fast-reply.ts";
 import { isGone } from "./fast-stream.ts";
-
-const GRPC_OK = { "grpc-status": "0" };
 
 /** A request over HTTP/2, and what becomes of it off the fast path. */
 export type Http2Call = {
@@ -13,7 +12,7 @@ export type Http2Call = {
   readonly rawHeaders: readonly string[];
   /** Has connect answer. Takes what was already read of the body. */
   slow(received?: Received): void;
-  /** To be called if the answer is a stream that lasts. */
+  /** To be called if the answer may take a while. */
   lasts(): void;
 };
 
@@ -29,12 +28,12 @@ export function answerFastHttp2(fast: FastPath, call: Http2Call, flags: number):
 
   stream.on("error", ignore); // a reset by the peer
   const answer = new FastAnswer(fast, call, request);
-  if (request.kind === "stream") fast.readStreamBody(stream, request.timeoutMs, answer);
-  else if (bodyless) answer.take(NO_BODY);
+  if (bodyless && request.kind !== "stream") answer.take(NO_BODY);
   else fast.readBody(stream, request.timeoutMs, answer);
 }
 
-class FastAnswer implements BodyTaker, ReplyTaker {
+class FastAnswer implements BodyTaker, Outlet {
+  readonly http = "2.0";
   readonly #fast: FastPath;
   readonly #call: Http2Call;
   readonly #request: FastRequest;
@@ -55,34 +54,44 @@ class FastAnswer implements BodyTaker, ReplyTaker {
       else call.slow(received);
       return;
     }
-    this.#fast.reply(request, received, this);
+    this.#fast.answer(request, received, this);
   }
 
-  takeReply(reply: FastReply | undefined, received: Received): void {
-    const call = this.#call;
-    const request = this.#request;
-    const { stream } = call;
-    if (isGone(stream)) return;
-    if (reply === undefined) {
-      call.slow(received);
-      return;
-    }
-    write(stream, request.kind === "grpc", reply);
-    const { log } = this.#fast;
-    if (log === undefined) return;
-    const remoteAddress = stream.session?.socket.remoteAddress;
-    stream.once("close", () => log({ request, received, reply, http: "2.0", remoteAddress }, stream.rstCode !== 0));
+  get remoteAddress(): string | undefined {
+    return this.#call.stream.session?.socket.remoteAddress;
+  }
+
+  get encrypted(): boolean {
+    return this.#call.stream.session?.encrypted === true;
+  }
+
+  get isGone(): boolean {
+    return isGone(this.#call.stream);
+  }
+
+  slow(received: Received): void {
+    if (!this.isGone) this.#call.slow(received);
+  }
+
+  write({ status, headers, body, trailers }: FastReply): void {
+    if (this.isGone) return;
+    const { stream } = this.#call;
+    if (trailers === GRPC_OK) stream.on("wantTrailers", sendOk);
+    else if (trailers !== undefined) stream.on("wantTrailers", () => stream.sendTrailers(trailers));
+    const head = status === 200 ? headers : { ...headers, ":status": status };
+    const isHeadOnly = body === undefined && trailers === undefined;
+    stream.respond(head, { waitForTrailers: trailers !== undefined, endStream: isHeadOnly });
+    if (!isHeadOnly) stream.end(body);
+  }
+
+  whenClosed(closed: (cut: boolean) => void): void {
+    const { stream } = this.#call;
+    this.#call.lasts();
+    stream.once("close", () => closed(stream.rstCode !== 0));
   }
 }
 
-function write(stream: ServerHttp2Stream, grpc: boolean, { status, headers, body }: FastReply): void {
-  if (grpc) stream.on("wantTrailers", sendStatus);
-  const head = status === 200 ? headers : { ...headers, ":status": status };
-  stream.respond(head, { waitForTrailers: grpc, endStream: body === undefined });
-  if (body !== undefined) stream.end(body);
-}
-
-function sendStatus(this: ServerHttp2Stream): void {
+function sendOk(this: ServerHttp2Stream): void {
   this.sendTrailers(GRPC_OK);
 }
 

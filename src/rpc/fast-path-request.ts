@@ -3,7 +3,7 @@ import type { DescMethodServerStreaming, DescMethodUnary } from "@bufbuild/proto
 import { fromBase64Url } from "../core/bytes.ts";
 import { timeoutHeader, timeoutOf } from "./deadline.ts";
 import type { Limits } from "./limits.ts";
-import { FRAME_PREFIX_BYTES } from "./ready-answers.ts";
+import { FRAME_PREFIX_BYTES, isCacheable } from "./ready-answers.ts";
 
 /** What a GET asks, all of it in its URL. */
 type Question = {
@@ -34,6 +34,8 @@ export type StreamRequest = RequestHead & {
 type RequestHead = {
   /** The path without query: `/<service>/<method>`. */
   readonly path: string;
+  /** The host, and its port if it has one. */
+  readonly authority: string;
   /** True if connect would compress a large answer to this caller. */
   readonly compressible: boolean;
   /** The caller's deadline in milliseconds; Infinity if there is none. */
@@ -68,7 +70,7 @@ export function createHeadReader(
     const mark = url.indexOf("?");
     const path = url.slice(0, mark);
     const method = methods.get(path);
-    if (mark < 0 || method?.methodKind !== "unary") return;
+    if (mark < 0 || method === undefined || !isCacheable(method)) return;
     const message = messageOfQuery(url.slice(mark + 1));
     return message && { method, path, message, key: message.toString("latin1") };
   });
@@ -93,12 +95,13 @@ export function createHeadReader(
     if (!(timeoutMs >= 1)) return;
     const compressible = !get && acceptsGzip(headers[grpc ? "grpc-accept-encoding" : "accept-encoding"]);
     if (method.methodKind === "server_streaming") {
-      return grpc ? { kind: "stream", method, path: url, compressible, timeoutMs, headers } : undefined;
+      return grpc ? { kind: "stream", method, path: url, authority, compressible, timeoutMs, headers } : undefined;
     }
     return {
       kind: grpc ? "grpc" : get ? "get" : "post",
       method,
       path: question?.path ?? url,
+      authority,
       question,
       compressible,
       timeoutMs,

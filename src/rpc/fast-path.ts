@@ -1,74 +1,60 @@
-import type { IncomingHttpHeaders } from "node:http";
+import type { IncomingHttpHeaders, OutgoingHttpHeaders } from "node:http";
 import type { ServerHttp2Stream } from "node:http2";
-import type { DescMethodServerStreaming, DescMethodUnary } from "@bufbuild/protobuf";
+import { type DescMethodServerStreaming, type DescMethodUnary, fromBinary, type Message } from "@bufbuild/protobuf";
 import { MethodOptions_IdempotencyLevel as Idempotency } from "@bufbuild/protobuf/wkt";
 import type { Logger } from "pino";
 import type { Clock } from "../core/clock.ts";
 import type { AccessLog } from "./access-log.ts";
+import { createCall } from "./context.ts";
 import { type CorsOptions, corsHeaders } from "./cors.ts";
+import { FastCall } from "./fast-call.ts";
 import { type BodyReader, createBodyReader, type Received } from "./fast-path-body.ts";
 import {
   createHeadReader,
-  type FastRequest,
   type HeadReader,
   isOneFrame,
   type StreamRequest,
   type UnaryRequest,
 } from "./fast-path-request.ts";
+import { GRPC_OK, type Outlet } from "./fast-reply.ts";
 import { FastStream } from "./fast-stream.ts";
 import { COMPRESS_MIN_BYTES, type Handlers } from "./handlers.ts";
+import { isReadOnly } from "./health.ts";
 import type { Limits } from "./limits.ts";
 import type { OpenStreams } from "./open-streams.ts";
-import { cachingHeaders, FRAME_PREFIX_BYTES, isKnown, type ReadyAnswer, type ReadyAnswers } from "./ready-answers.ts";
+import {
+  cachingHeaders,
+  FRAME_PREFIX_BYTES,
+  isCacheable,
+  isKnown,
+  type ReadyAnswer,
+  type ReadyAnswers,
+} from "./ready-answers.ts";
 import type { MessageSource, ReadyStreams } from "./ready-streams.ts";
 import { chosenRequestId, type RequestIds } from "./request-id.ts";
 import type { PeerFinder } from "./trusted-proxies.ts";
 
-/** An answer that leaves on the fast path. */
-export type FastReply = {
-  readonly status: number;
-  readonly headers: Readonly<Record<string, string | number>>;
-  readonly body: Uint8Array | undefined;
-};
-
 /**
- * The short way to the answer of a cacheable RPC, or to a stream of ready messages: from the request's bytes to bytes that
- * are ready, past connect. It takes only the plain case of each protocol (gRPC, for what is no stream Connect POST and GET,
- * binary messages, requests that are not compressed) and only ever begins what goes well; everything else, and every refusal
- * of a request, is left to connect. Tests hold the two ways beside each other.
+ * The short way past connect to the answer of a unary RPC, or to a stream of ready messages. Where an answer is ready it goes
+ * from the request's bytes to bytes; else {@link FastCall} calls the handler. It takes only the plain case of each protocol
+ * (gRPC, for what is no stream Connect POST, for what is cacheable Connect GET, binary messages, requests that are not
+ * compressed and could be read); everything else, and every refusal of a request, is left to connect. Tests hold the two ways
+ * beside each other.
  */
 export type FastPath = {
   /** The request, if its head allows this way. */
   readonly read: HeadReader;
-  /** Reads the body of a request for one answer, or for a stream. */
+  /** Reads the body of such a request. */
   readonly readBody: BodyReader;
-  readonly readStreamBody: BodyReader;
-  /** Has the answer taken, at once if it is at hand; without a reply, if connect has to give it. */
-  reply(request: UnaryRequest, received: Received, taker: ReplyTaker): void;
+  /** Answers, now or later, or has connect do it. */
+  answer(request: UnaryRequest, received: Received, outlet: Outlet): void;
   /** Answers with a stream; false if connect has to. */
   stream(request: StreamRequest, received: Received, http2: ServerHttp2Stream): boolean;
-  /** Has the access log tell of an answer that was given, when the exchange is over; undefined if nobody wants to know. */
-  readonly log: ((answered: FastAnswered, cut: boolean) => void) | undefined;
-};
-
-/** What the access log needs to know of an answer. */
-export type FastAnswered = {
-  readonly request: FastRequest;
-  readonly received: Received;
-  readonly reply: FastReply;
-  readonly http: "1.1" | "2.0";
-  readonly remoteAddress: string | undefined;
-};
-
-/** Who waits for a reply. */
-export type ReplyTaker = {
-  /** @param received - as it was, but that it says since when the exchange has taken */
-  takeReply(reply: FastReply | undefined, received: Received): void;
 };
 
 type FastPathOptions = {
   readonly answers?: ReadyAnswers | undefined;
-  readonly methods: Handlers["cacheable"];
+  readonly rpcs: Handlers["unary"];
   readonly readyStreams?: ReadyStreams | undefined;
   readonly streams: OpenStreams;
   readonly cors: CorsOptions | undefined;
@@ -81,33 +67,47 @@ type FastPathOptions = {
   readonly stopping: () => boolean;
 };
 
-// Longer requests of cacheable RPCs exist, but there is no hurry to answer them.
-const MAX_BODY_BYTES = 4096;
+// Longer requests of cacheable RPCs exist, but nobody looks for ready answers to them.
+const MAX_READY_BYTES = 4096;
 
 // How long to wait for a body that did not come with its head, before connect does the waiting.
 const PATIENCE_MS = 100;
 
-const PLAIN_GRPC = { "content-type": "application/grpc+proto" };
+const PLAIN_GRPC: OutgoingHttpHeaders = { "content-type": "application/grpc+proto" };
 
-/** Creates the fast path to `answers` and `readyStreams`. */
+/** Creates the fast path to `rpcs`, past them to `answers`, and to `readyStreams`. */
 export function createFastPath(options: FastPathOptions): FastPath {
-  const { answers, readyStreams, cors, limits, logger, accessLog, clock, requestId, peerOf, stopping } = options;
-  const methods = new Map<string, DescMethodUnary | DescMethodServerStreaming>(answers && options.methods);
+  const { rpcs, answers, readyStreams, cors, limits, logger, accessLog, clock, requestId, peerOf, stopping } = options;
+  const methods = new Map<string, DescMethodUnary | DescMethodServerStreaming>();
+  const cacheable = new Set<DescMethodUnary>();
+  for (const [path, { method }] of rpcs) {
+    methods.set(path, method);
+    if (answers !== undefined && isCacheable(method)) cacheable.add(method);
+  }
   for (const method of readyStreams?.keys() ?? []) methods.set(`/${method.parent.typeName}/${method.name}`, method);
   const read = createHeadReader(methods, limits);
-  const maxBodyBytes = Math.min(MAX_BODY_BYTES, limits.maxMessageBytes);
+  const isReadLogged = logger.isLevelEnabled("debug");
 
-  const log = ({ request, received, reply, http, remoteAddress }: FastAnswered, cut: boolean) =>
-    accessLog(true, {
-      requestId: requestId(request.headers["x-request-id"]),
-      method: request.path,
-      protocol: request.kind === "grpc" ? "grpc" : "connect",
-      http,
-      peer: peerOf(remoteAddress, request.headers),
-      status: reply.status,
-      outcome: cut ? "cut" : "ok",
-      ms: received.waitedSince === undefined ? 0 : clock.now() - received.waitedSince,
-    });
+  const logRead = (
+    { headers, path, kind }: UnaryRequest,
+    { waitedSince }: Received,
+    outlet: Outlet,
+    status: number,
+  ) => {
+    const peer = peerOf(outlet.remoteAddress, headers); // nobody knows it any more once the exchange is over
+    outlet.whenClosed((cut) =>
+      accessLog(true, {
+        requestId: requestId(headers["x-request-id"]),
+        method: path,
+        protocol: kind === "grpc" ? "grpc" : "connect",
+        http: outlet.http,
+        peer,
+        status,
+        outcome: cut ? "cut" : "ok",
+        ms: waitedSince === undefined ? 0 : clock.now() - waitedSince,
+      }),
+    );
+  };
 
   const replyWith = (answer: ReadyAnswer, { kind, compressible, headers: given }: UnaryRequest) => {
     const { frame, reuse } = answer;
@@ -116,9 +116,9 @@ export function createFastPath(options: FastPathOptions): FastPath {
 
     const id = chosenRequestId(given["x-request-id"]);
     if (kind === "grpc" && id === undefined && cors === undefined && !compressible) {
-      return { status: 200, headers: PLAIN_GRPC, body: frame };
+      return { status: 200, headers: PLAIN_GRPC, body: frame, trailers: GRPC_OK };
     }
-    const headers: Record<string, string | number> =
+    const headers: OutgoingHttpHeaders =
       kind === "get"
         ? cachingHeaders(answer, answers?.now() ?? 0)
         : { "content-type": kind === "grpc" ? "application/grpc+proto" : "application/proto" };
@@ -126,7 +126,7 @@ export function createFastPath(options: FastPathOptions): FastPath {
     if (cors !== undefined) Object.assign(headers, corsHeaders(cors, given.origin, false));
     if (kind === "grpc") {
       if (compressible) headers["grpc-encoding"] = "gzip";
-      return { status: 200, headers, body: frame };
+      return { status: 200, headers, body: frame, trailers: GRPC_OK };
     }
     if (kind === "get") {
       if (isKnown(reuse?.etag, given["if-none-match"])) return { status: 304, headers, body: undefined };
@@ -136,31 +136,54 @@ export function createFastPath(options: FastPathOptions): FastPath {
     return { status: 200, headers, body: frame.subarray(FRAME_PREFIX_BYTES) };
   };
 
+  const call = (head: UnaryRequest, received: Received, outlet: Outlet) => {
+    const rpc = rpcs.get(head.path);
+    const message = rpc && head.kind !== "get" ? messageIn(rpc.method, head, received) : undefined;
+    if (rpc === undefined || message === undefined || stopping()) return outlet.slow(received);
+    const start = received.waitedSince ?? clock.now();
+    const call = createCall(logger, {
+      requestId: requestId(head.headers["x-request-id"]),
+      peer: peerOf(outlet.remoteAddress, head.headers),
+      method: head.path,
+      protocol: head.kind === "grpc" ? "grpc" : "connect",
+      readOnly: isReadOnly(rpc.method),
+    });
+    const deadline = start + Math.min(head.timeoutMs, limits.maxDeadlineMs);
+    new FastCall(options, { rpc, head, call, outlet, start, deadline }).begin(message);
+  };
+
+  const reply = (answer: ReadyAnswer, request: UnaryRequest, received: Received, outlet: Outlet) => {
+    const made = replyWith(answer, request);
+    if (made === undefined) return call(request, received, outlet);
+    if (isReadLogged) logRead(request, received, outlet, made.status);
+    outlet.write(made);
+  };
+
   return {
     read: (...head) => (stopping() ? undefined : read(...head)),
-    readBody: createBodyReader(clock, maxBodyBytes, PATIENCE_MS),
-    readStreamBody: createBodyReader(clock, FRAME_PREFIX_BYTES + limits.maxMessageBytes, PATIENCE_MS),
-    log: logger.isLevelEnabled("debug") ? log : undefined,
+    readBody: createBodyReader(clock, FRAME_PREFIX_BYTES + limits.maxMessageBytes, PATIENCE_MS),
 
-    reply(request, received, taker) {
+    answer(request, received, outlet) {
       const { method, kind, question, timeoutMs } = request;
       const { bytes, rest, waitedSince } = received;
       const start = kind === "grpc" ? FRAME_PREFIX_BYTES : 0;
       const fits = (question?.message ?? bytes).length - start <= limits.maxMessageBytes;
-      if (answers === undefined || rest !== undefined || (kind === "grpc" && !isOneFrame(bytes)) || !fits) {
-        return taker.takeReply(undefined, received);
+      if (rest !== undefined || (kind === "grpc" && !isOneFrame(bytes)) || !fits) return outlet.slow(received);
+      if (answers === undefined || !cacheable.has(method) || bytes.length > MAX_READY_BYTES) {
+        return call(request, received, outlet);
       }
       const kept = answers.kept(method, question?.key ?? bytes.toString("latin1", start));
-      if (kept !== undefined) return taker.takeReply(replyWith(kept, request), received);
+      if (kept !== undefined) return reply(kept, request, received, outlet);
 
       const since = { ...received, waitedSince: waitedSince ?? clock.now() };
       answers.answer(method, question?.message ?? bytes.subarray(start)).then(
         (answer) => {
-          const inTime = clock.now() - since.waitedSince < timeoutMs;
-          taker.takeReply(inTime ? replyWith(answer, request) : undefined, since);
+          if (outlet.isGone) return;
+          if (clock.now() - since.waitedSince < timeoutMs) reply(answer, request, since, outlet);
+          else outlet.slow(since);
         },
-        // connect asks again, and tells the caller and the log what is wrong.
-        () => taker.takeReply(undefined, since),
+        // The handler is asked again, and tells the caller and the log what is wrong.
+        () => outlet.isGone || call(request, since, outlet),
       );
     },
 
@@ -198,6 +221,16 @@ export function createFastPath(options: FastPathOptions): FastPath {
       return true;
     },
   };
+}
+
+/** The message of a request; undefined if it is none, of which connect tells the caller. */
+function messageIn({ input }: DescMethodUnary, { kind }: UnaryRequest, { bytes }: Received): Message | undefined {
+  try {
+    // A copy: what a handler keeps of it must not keep all that came on the connection.
+    return fromBinary(input, new Uint8Array(kind === "grpc" ? bytes.subarray(FRAME_PREFIX_BYTES) : bytes));
+  } catch {
+    return;
+  }
 }
 
 // In a function of its own: what a closure knows of, all closures beside it hold on to, and one of them lasts.

@@ -178,7 +178,7 @@ const gzip = promisify(zlib.gzip);
 const compressedFrames = new WeakMap<Uint8Array, Promise<Uint8Array>>();
 
 /** A frame with its message compressed; made once for a frame that goes to many streams. */
-function compressed(frame: Uint8Array): Promise<Uint8Array> {
+export function compressed(frame: Uint8Array): Promise<Uint8Array> {
   let made = compressedFrames.get(frame);
   if (made === undefined) {
     made = gzip(frame.subarray(FRAME_PREFIX_BYTES)).then((message) => {

@@ -1,4 +1,4 @@
-import type { DescMethodUnary, DescService } from "@bufbuild/protobuf";
+import type { DescService } from "@bufbuild/protobuf";
 import { base64Decode } from "@bufbuild/protobuf/wire";
 import { type ConnectRouter, createConnectRouter, type HandlerContext } from "@connectrpc/connect";
 import type { UniversalHandler } from "@connectrpc/connect/protocol";
@@ -12,9 +12,9 @@ import type { Limits } from "./limits.ts";
 import type { OpenStreams } from "./open-streams.ts";
 import { describeProtocolError } from "./outcome.ts";
 import type { Readiness } from "./readiness.ts";
-import { isCacheable } from "./ready-answers.ts";
 import { registerReflection } from "./reflection.ts";
 import { routerWithin } from "./router.ts";
+import { collectUnaryRpcs, type UnaryRpc } from "./unary-rpcs.ts";
 
 /**
  * Answers below this size, in bytes, are not compressed. Most hold little but keys and signatures, which do not get
@@ -26,8 +26,8 @@ export const COMPRESS_MIN_BYTES = 4096;
 export type Handlers = {
   /** The handler of an RPC's path. */
   get(path: string): UniversalHandler | undefined;
-  /** The cacheable RPCs, by path. */
-  readonly cacheable: ReadonlyMap<string, DescMethodUnary>;
+  /** Those that can be called without connect, by path. */
+  readonly unary: ReadonlyMap<string, UnaryRpc>;
   /**
    * A handler that can write an error in the protocol of a request with this content type, whatever path was called; used
    * with `Call.refuseWith`. Undefined if the request is none of an RPC.
@@ -54,18 +54,18 @@ export function createHandlers({ routes, limits, readiness, streams }: HandlersO
     compressMinBytes: COMPRESS_MIN_BYTES,
     jsonOptions: { ignoreUnknownFields: false },
   });
-  routes(routerWithin(router, guards));
+  const unary = new Map<string, UnaryRpc>();
+  const collecting = collectUnaryRpcs(routerWithin(router, guards), unary);
+  routes(collecting);
   const services = new Set<DescService>(router.handlers.map((handler) => handler.service));
-  router.service(Health, healthService(readiness, new Set([...services].map((service) => service.typeName))));
+  collecting.service(Health, healthService(readiness, new Set([...services].map((service) => service.typeName))));
   registerReflection(router, [...services, Health]);
 
   const byPath = new Map(router.handlers.map((handler) => [handler.requestPath, handler]));
   const samples = router.handlers.filter((handler) => handler.service === Health);
   return {
     get: (path) => byPath.get(path),
-    cacheable: new Map(
-      router.handlers.flatMap(({ requestPath, method }) => (isCacheable(method) ? [[requestPath, method]] : [])),
-    ),
+    unary,
     forErrors: (method, contentType) =>
       method === "POST" ? samples.find((handler) => handler.supportedContentType(contentType)) : undefined,
   };

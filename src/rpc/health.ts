@@ -1,3 +1,5 @@
+import type { DescMethod } from "@bufbuild/protobuf";
+import { MethodOptions_IdempotencyLevel as Idempotency } from "@bufbuild/protobuf/wkt";
 import type { ServiceImpl } from "@connectrpc/connect";
 import { Health, HealthCheckResponse_ServingStatus as Status } from "../../gen/health/v1/health_pb.ts";
 import { Reason, Refusal } from "../core/refusal.ts";
@@ -20,6 +22,11 @@ export function healthRoute(readiness: Readiness): HttpRoute {
       body: JSON.stringify({ status: readiness.ready ? "SERVING" : "NOT_SERVING" }),
     }),
   };
+}
+
+/** True for an RPC that changes nothing. The contract of health comes from elsewhere, and doesn't say so of a check. */
+export function isReadOnly({ idempotency, parent }: DescMethod): boolean {
+  return idempotency === Idempotency.NO_SIDE_EFFECTS || parent === Health;
 }
 
 /**

@@ -44,8 +44,7 @@ export function createHttp1(dispatch: Dispatch, limits: Limits): Http1 {
       response.on("close", finished);
       if (draining) response.setHeader("connection", "close");
       const slow = (received?: Received) => dispatch.answer(request, response, received);
-      if (dispatch.fast === undefined) slow();
-      else answerFastHttp1(dispatch.fast, request, response, slow);
+      answerFastHttp1(dispatch.fast, request, response, slow);
     },
   );
   server.on("clientError", (error, socket) => answerParserError(error, socket, limits));

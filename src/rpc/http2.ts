@@ -53,8 +53,7 @@ export function createHttp2(dispatch: Dispatch, limits: Limits, clock: Clock): H
     const activity = stream.session && sessions.get(stream.session);
     if (activity !== undefined) activity.checksWithoutCall = 0;
     const call = new StreamCall(dispatch, stream, headers, rawHeaders, activity);
-    if (dispatch.fast === undefined) call.slow();
-    else answerFastHttp2(dispatch.fast, call, flags);
+    answerFastHttp2(dispatch.fast, call, flags);
   });
 
   return {

@@ -4,13 +4,14 @@ import net from "node:net";
 import { gzipSync } from "node:zlib";
 import { create, type DescMethodUnary, fromBinary, toBinary } from "@bufbuild/protobuf";
 import { StringValueSchema } from "@bufbuild/protobuf/wkt";
-import { type ConnectRouter, createClient } from "@connectrpc/connect";
+import { type ConnectRouter, createClient, type ServiceImpl } from "@connectrpc/connect";
 import { describe, expect, test } from "vitest";
 import { toBase64Url, toHex, utf8 } from "../../src/core/bytes.ts";
 import { Reason, Refusal } from "../../src/core/refusal.ts";
-import { frameOf, type ReadyAnswers, serveReadyAnswers } from "../../src/rpc/ready-answers.ts";
+import { callOf } from "../../src/rpc/context.ts";
+import { FRAME_PREFIX_BYTES, frameOf, type ReadyAnswers, serveReadyAnswers } from "../../src/rpc/ready-answers.ts";
 import type { ServerOptions } from "../../src/rpc/server.ts";
-import { EchoService } from "./support/echo.ts";
+import { byConnect, EchoService } from "./support/echo.ts";
 import {
   type HttpVersion,
   ImpatientClock,
@@ -25,6 +26,7 @@ import { transportOf } from "./support/protocols.ts";
 import { cleanUp, start, tls } from "./support/start.ts";
 
 const ECHO = "/test.v1.EchoService/Echo";
+const CHANGE = "/test.v1.EchoService/Change";
 const NOW_SECONDS = 1_000_000;
 const ETAG = '"some-tag"';
 
@@ -54,22 +56,37 @@ class EchoAnswers implements ReadyAnswers {
   }
 }
 
+/** How often an RPC was called. */
+type Calls = { byConnect: number; withoutConnect: number };
+
+/** An ordinary RPC that does what EchoAnswers do. */
+function changeFor(calls: Calls): ServiceImpl<typeof EchoService>["change"] {
+  const answers = new EchoAnswers();
+  return async (request, { values }) => {
+    calls[callOf(values).entered ? "byConnect" : "withoutConnect"]++;
+    const { frame } = await answers.answer(EchoService.method.echo, toBinary(StringValueSchema, request));
+    return fromBinary(StringValueSchema, frame.subarray(FRAME_PREFIX_BYTES));
+  };
+}
+
 /** A server with the fast path, unless `fast` is false, and how often each path was asked. */
 async function startEcho(fast: boolean, options: Partial<ServerOptions> = {}) {
   const [slowAnswers, fastAnswers] = [new EchoAnswers(), new EchoAnswers()];
+  const calls: Calls = { byConnect: 0, withoutConnect: 0 };
+  const registered = fast ? {} : byConnect;
   const { server, port, log } = await start(
     {},
     {
       routes: (router) => {
-        router.service(EchoService, { change: ({ value }) => ({ value }) });
-        serveReadyAnswers(router, [EchoService.method.echo], slowAnswers);
+        router.service(EchoService, { change: changeFor(calls) }, registered);
+        serveReadyAnswers(router, [EchoService.method.echo], slowAnswers, registered);
       },
       ...(fast ? { answers: fastAnswers } : {}),
       limits: { maxMessageBytes: 10_000 },
       ...options,
     },
   );
-  return { server, port, log, slowAnswers, fastAnswers };
+  return { server, port, log, slowAnswers, fastAnswers, calls };
 }
 
 const message = (value: string) => toBinary(StringValueSchema, create(StringValueSchema, { value }));
@@ -84,8 +101,10 @@ const unknownField = Uint8Array.of(0x78, 1);
 /** What a case of the table is made of. */
 type Case = {
   readonly name: string;
-  /** True if the fast path must answer it. */
+  /** True if the fast path must answer it, from what is ready if there is something. */
   readonly fast?: true;
+  /** True if the fast path must call the handler where no answer is ready. */
+  readonly called?: true;
   readonly headers?: Record<string, string>;
   readonly options?: Partial<ServerOptions>;
   readonly path?: string;
@@ -109,7 +128,7 @@ const both: readonly Case[] = [
   },
   { name: "no page, where some may call", fast: true, options: { cors: { allowedOrigins: ["*"] } } },
   { name: "an unknown RPC", path: "/test.v1.EchoService/Nothing" },
-  { name: "an RPC that is not cacheable", path: "/test.v1.EchoService/Change" },
+  { name: "an RPC that is not cacheable", called: true, path: CHANGE },
   { name: "a path below the RPC's", path: `${ECHO}/more` },
   { name: "another method", method: "PUT" },
   { name: "OPTIONS", method: "OPTIONS" },
@@ -138,11 +157,11 @@ const bodies = (wrap: (bytes: Uint8Array) => Uint8Array) =>
       body: [wrap(message("hello")).subarray(0, 3), "pause", wrap(message("hello")).subarray(3)],
     },
     { name: "a pause before it", body: ["pause", wrap(message("hello"))] },
-    { name: "refused", body: [wrap(message("refused"))] },
-    { name: "a part that fails", headers: { "x-request-id": "same" }, body: [wrap(message("broken"))] },
+    { name: "refused", called: true, body: [wrap(message("refused"))] },
+    { name: "a part that fails", called: true, headers: { "x-request-id": "same" }, body: [wrap(message("broken"))] },
     { name: "malformed", body: [wrap(Uint8Array.of(0xff, 0xff, 0xff))] },
     { name: "a field of another type", body: [wrap(Uint8Array.of(0x08, 1))] },
-    { name: "larger than the fast path takes", body: [wrap(message("x".repeat(5000)))] },
+    { name: "larger than what is ready is looked for", called: true, body: [wrap(message("x".repeat(5000)))] },
     {
       name: "larger than that, in two parts",
       body: [
@@ -168,15 +187,17 @@ const query = (value: string) => `connect=v1&encoding=proto&base64=1&message=${t
 type Row = {
   name: string;
   fast?: true | undefined;
+  called?: boolean | undefined;
   request: Request;
   options?: Partial<ServerOptions> | undefined;
   versions: HttpVersion[];
 };
 
 function rowsOf(protocol: string, versions: HttpVersion[], cases: readonly Case[], base: Request): Row[] {
-  return cases.map(({ name, fast, headers, options, path, method }) => ({
+  return cases.map(({ name, fast, called, headers, options, path, method }) => ({
     name: `${protocol}: ${name}`,
     fast,
+    called,
     options,
     versions,
     request: {
@@ -196,6 +217,7 @@ const table: Row[] = [
   ...bodies(frameOf).map(({ name, ...request }) => ({
     name: `gRPC: ${name}`,
     fast: "fast" in request ? request.fast : undefined,
+    called: "called" in request,
     versions: ["2" as const],
     request: post(grpcType, request),
   })),
@@ -219,15 +241,16 @@ const table: Row[] = [
   ...[
     ["compressed", { "grpc-encoding": "gzip" }, [flagged(1, gzipSync(message("hello")))]],
     ["a compressed frame without the header", {}, [flagged(1, gzipSync(message("hello")))]],
-    ["accepts gzip, and a long answer", { "grpc-accept-encoding": "gzip" }, [frameOf(message("long"))]],
+    ["accepts gzip, and a long answer", { "grpc-accept-encoding": "gzip" }, [frameOf(message("long"))], true],
     ["an unknown flag", {}, [flagged(4, message("hello"))]],
     ["no body", {}, [new Uint8Array()]],
     ["part of a frame's prefix", {}, [frameOf(message("hello")).subarray(0, 4)]],
     ["part of a frame", {}, [frameOf(message("hello")).subarray(0, 8)]],
     ["bytes behind the frame", {}, [concat(frameOf(message("hello")), Uint8Array.of(0))]],
     ["two messages", {}, [concat(frameOf(message("hello")), frameOf(message("hello")))]],
-  ].map(([name, headers, body]) => ({
+  ].map(([name, headers, body, called]) => ({
     name: `gRPC: ${name}`,
+    called: called === true,
     versions: ["2" as const],
     request: post(grpcType, { headers: headers as Record<string, string>, body: body as Uint8Array[] }),
   })),
@@ -235,6 +258,7 @@ const table: Row[] = [
   ...bodies((bytes) => bytes).map(({ name, ...request }) => ({
     name: `POST: ${name}`,
     fast: "fast" in request ? request.fast : undefined,
+    called: "called" in request,
     versions: ["1.1" as const, "2" as const],
     request: post(connectType, request),
   })),
@@ -266,6 +290,7 @@ const table: Row[] = [
   },
   {
     name: "POST: accepts gzip, and a long answer",
+    called: true,
     versions: ["1.1", "2"],
     request: post(connectType, { headers: { "accept-encoding": "gzip" }, body: [message("long")] }),
   },
@@ -344,19 +369,36 @@ const table: Row[] = [
   },
 ];
 
-describe.each(
-  table.flatMap((row) => row.versions.map((version) => [`${row.name} over HTTP/${version}`, version, row] as const)),
-)("%s", (_, version, { request, options = {}, fast }) => {
-  test("is answered alike on both paths", async () => {
-    const clock = request.body.includes("pause") ? new ImpatientClock() : undefined;
+const rows = table.flatMap((row) =>
+  row.versions.map((version) => [`${row.name} over HTTP/${version}`, version, row] as const),
+);
+
+describe.each(rows)("%s", (_, version, { request, options = {}, fast, called }) => {
+  /** The answers of both servers, which must not differ. */
+  async function sendToBoth(sent: Request) {
+    const clock = sent.body.includes("pause") ? new ImpatientClock() : undefined;
     const slowServer = await startEcho(false, options);
     const fastServer = await startEcho(true, { ...options, clock });
-    const headers = { ...request.headers };
-    const expected = await send(version, slowServer.port, { ...request, headers });
-    const answer = await send(version, fastServer.port, { ...request, headers }, clock?.slow());
+    const expected = await send(version, slowServer.port, { ...sent, headers: { ...sent.headers } });
+    const answer = await send(version, fastServer.port, { ...sent, headers: { ...sent.headers } }, clock?.slow());
     expect(timeless(answer)).toEqual(timeless(expected));
+    return { slowServer, fastServer };
+  }
+
+  test("is answered alike on both paths", async () => {
+    const { slowServer, fastServer } = await sendToBoth(request);
     if (fast) expect([fastServer.fastAnswers.asked, fastServer.slowAnswers.asked]).toEqual([1, 0]);
     else expect(fastServer.slowAnswers.asked).toBe(slowServer.slowAnswers.asked);
+  });
+
+  test("is answered alike on both paths where no answer is ready", async () => {
+    const { slowServer, fastServer } = await sendToBoth({ ...request, path: request.path.replace(ECHO, CHANGE) });
+    const count = slowServer.calls.byConnect;
+    const isFast = (fast || called) && request.method === "POST";
+    expect(slowServer.calls.withoutConnect).toBe(0);
+    expect(fastServer.calls).toEqual(
+      isFast ? { byConnect: 0, withoutConnect: 1 } : { byConnect: count, withoutConnect: 0 },
+    );
   });
 });
 

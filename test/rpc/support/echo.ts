@@ -9,6 +9,7 @@ import {
   type StringValueSchema,
 } from "@bufbuild/protobuf/wkt";
 import { Access, file_omi_options_v1_options, rule } from "../../../gen/omi/options/v1/options_pb.ts";
+import { COMPRESS_MIN_BYTES } from "../../../src/rpc/handlers.ts";
 
 const STRING = ".google.protobuf.StringValue";
 
@@ -54,3 +55,6 @@ export const EchoService = createFileRegistry(file, (name) =>
   join: Method<"client_streaming">;
   chat: Method<"bidi_streaming">;
 }>;
+
+/** Options of a service whose calls all go through connect, as it asks for something of connect's own: what is set anyway. */
+export const byConnect = { compressMinBytes: COMPRESS_MIN_BYTES };
