@@ -27,6 +27,17 @@ export class AppViews {
     return readApp(appId, this.#views.app(appId));
   }
 
+  /** The app, if it is believed without waiting for anything; otherwise undefined, and {@link AppViews.app} tells why. */
+  appNow(appId: string): App | undefined {
+    return this.#views.appNow(appId);
+  }
+
+  /** True if {@link AppViews.requireActive} would pass without waiting for anything. */
+  isActiveNow(appId: string, serviceId: string): boolean {
+    if (this.#standings.status({ appId, serviceId }) === ServiceStatus.REVOKED) return false;
+    return this.#views.serviceNow(appId, serviceId)?.status === ServiceStatus.ACTIVE;
+  }
+
   /** As {@link AppViews.app}, but read anew unless that happened a moment ago. */
   refresh(appId: string): Promise<App> {
     return readApp(appId, this.#views.refresh(appId));

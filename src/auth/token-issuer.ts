@@ -61,6 +61,14 @@ export class TokenIssuer {
     return { appId, serviceId, authKey };
   }
 
+  /** As {@link TokenIssuer.authorise}, if that is clear without waiting for anything; otherwise undefined. */
+  authoriseNow(appId: string, serviceId: string): Grant | undefined {
+    const { views } = this.#options;
+    const app = views.appNow(appId);
+    const authKey = app && this.#signingKey(app);
+    return authKey && views.isActiveNow(appId, serviceId) ? { appId, serviceId, authKey } : undefined;
+  }
+
   /**
    * The key that signs an app's tokens now.
    *

@@ -11,11 +11,13 @@ import type { IssuedRefreshToken, Session } from "../sessions.ts";
  * can't be reached doesn't end sessions.
  */
 export function refreshToken(core: AuthCore): ServiceImpl<typeof UserService>["refreshToken"] {
-  const { tenancy, sessions, tokens, writes, clock } = core;
+  const { tenancy, tokens, writes } = core;
   return async ({ appId, serviceId, refreshToken }) => {
     tenancy.tenants.active(tenantOf(appId));
-    const { kind } = sessions.present(appId, refreshToken, unixSeconds(clock));
-    const grant = kind === "current" ? await tokens.authorise(appId, serviceId) : undefined;
+    const grant =
+      tokens.authoriseNow(appId, serviceId) ??
+      // Registries are asked for those alone who have a good token.
+      (isCurrent(core, appId, refreshToken) ? await tokens.authorise(appId, serviceId) : undefined);
     const session = await writes.run("refresh-token", () => {
       tenancy.tenants.active(tenantOf(appId));
       return spend(core, appId, refreshToken);
@@ -28,7 +30,11 @@ export function refreshToken(core: AuthCore): ServiceImpl<typeof UserService>["r
   };
 }
 
-/** What a token is good for is decided again here: it may have been used in the meantime. */
+function isCurrent({ sessions, clock }: AuthCore, appId: string, refreshToken: string): boolean {
+  return sessions.present(appId, refreshToken, unixSeconds(clock)).kind === "current";
+}
+
+/** What a token is good for is decided here, where it is spent. */
 function spend(core: AuthCore, appId: string, refreshToken: string): (Session & IssuedRefreshToken) | undefined {
   const { sessions, clock } = core;
   const now = unixSeconds(clock);
