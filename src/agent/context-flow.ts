@@ -35,7 +35,10 @@ export class ContextFlow {
     await tenancy.failpoint("context.before-hook");
     await onContext(tenant, known.context);
     await tenancy.failpoint("context.after-hook");
-    await tenancy.writes.run("context.delivered", () => contexts.setDelivered(tenant, known.context));
+    // If a loss of power takes this back, the service is told once more, as after a crash just before.
+    await tenancy.writes.run("context.delivered", () => contexts.setDelivered(tenant, known.context), {
+      readAgain: true,
+    });
   }
 
   /**

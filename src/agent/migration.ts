@@ -47,10 +47,16 @@ const newsMigration = `
   ) STRICT, WITHOUT ROWID;
 `;
 
+/** Each event of an app asks for those to whom its epoch is news, which is nearly always nobody. */
+const epochsMigration = `
+  CREATE INDEX contexts_by_epoch ON contexts (app_id, config_epoch);
+`;
+
 /** All steps of the agent's schema. */
 export const agentMigrations: readonly Migration[] = [
   noncesMigration + tenancyMigration + agentMigration,
   subscriberMigration + standingsMigration + newsMigration,
   usageMigration,
   sessionRevocationsMigration,
+  epochsMigration,
 ];

@@ -6,6 +6,7 @@ import { MAX_NAME_LENGTH } from "../core/names.ts";
 import { Reason, Refusal, reasonName } from "../core/refusal.ts";
 import type { Binding } from "../directory/registry-client.ts";
 import type { Verified } from "../directory/verified.ts";
+import type { SigningKey } from "../statement/crypto.ts";
 import { type OpenedRequest, openRequest } from "../statement/statement.ts";
 import { KeyedMutex } from "../tenancy/keyed-mutex.ts";
 import { registryFailure, registryRefused } from "../tenancy/registry-outcome.ts";
@@ -110,9 +111,9 @@ export class Provisioning {
     const tenant = { appId: message.appId, serviceId: message.serviceId || this.#pickServiceId(message) };
     return tenancy.locks.run(tenantKey(tenant), async () => {
       const restores = await this.#requireFree(tenant, message.serviceType);
-      const begun = await this.#begin(tenant, order, restores);
+      const { begun, serviceKey } = await this.#begin(tenant, order, restores);
       this.#options.listen(tenant.appId);
-      return this.#complete(begun);
+      return this.#complete(begun, message, serviceKey);
     });
   }
 
@@ -178,37 +179,51 @@ export class Provisioning {
     }
   }
 
-  #begin(tenant: TenantId, order: OpenedRequest<typeof ProvisionServiceSchema>, restores: boolean): Promise<Provision> {
+  #begin(
+    tenant: TenantId,
+    order: OpenedRequest<typeof ProvisionServiceSchema>,
+    restores: boolean,
+  ): Promise<{ begun: Provision; serviceKey: SigningKey }> {
     const { tenancy, provisions, endpointUrl } = this.#options;
     const { writes, admission, tenants, keys } = tenancy;
     return writes.run("provision.begin", () => {
       const now = admission.admit(order);
       if (restores) tenants.setState(tenant, "PENDING");
       else tenants.insert(tenant, "PENDING", now);
+      const serviceKey = keys.create(tenant, now);
       const provision = {
         ...tenant,
         proofId: order.id,
         proof: order.statement,
         serviceType: order.message.serviceType,
-        publicKey: keys.create(tenant, now).publicKey,
+        publicKey: serviceKey.publicKey,
         endpointUrl: endpointUrl(tenant),
         restores,
       };
       provisions.insert(provision);
-      return { ...provision, state: "BINDING", registryReason: "" };
+      return { begun: { ...provision, state: "BINDING", registryReason: "" }, serviceKey };
     });
   }
 
-  /** Takes an order that was taken to its end. The caller holds the tenant's lock. */
-  async #complete(provision: Provision): Promise<Provision> {
+  /**
+   * Takes an order that was taken to its end. The caller holds the tenant's lock.
+   *
+   * @param order what stands in the provision, if that is at hand
+   * @param serviceKey the tenant's key, if that is at hand
+   */
+  async #complete(
+    provision: Provision,
+    order: ProvisionService = orderOf(provision),
+    serviceKey?: SigningKey,
+  ): Promise<Provision> {
     const { tenancy, provisions, contexts, standings, contextFlow, hooks } = this.#options;
     const { failpoint, writes, tenants, clock } = tenancy;
     const { appId, serviceId, proofId } = provision;
     const tenant = { appId, serviceId };
     await failpoint("provision.before-hook");
-    await hooks.onProvision(tenant, orderOf(provision));
+    await hooks.onProvision(tenant, order);
     await failpoint("provision.after-hook");
-    const { value, header } = await this.#bind(tenant, provision);
+    const { value, header } = await this.#bind(tenant, provision, serviceKey);
     await writes.run("provision.finish", () => {
       provisions.bound(proofId);
       tenants.setState(tenant, "ACTIVE");
@@ -220,13 +235,16 @@ export class Provisioning {
     return { ...provision, state: "BOUND" };
   }
 
-  async #bind(tenant: TenantId, provision: Provision): Promise<Verified<Binding>> {
-    const { failpoint, registries, keys, provider, clock, random } = this.#options.tenancy;
-    const current = keys.current(tenant);
-    if (current === undefined) throw new Error("a pending tenant has no key");
+  async #bind(
+    tenant: TenantId,
+    provision: Provision,
+    serviceKey = this.#options.tenancy.keys.current(tenant)?.key,
+  ): Promise<Verified<Binding>> {
+    const { failpoint, registries, provider, clock, random } = this.#options.tenancy;
+    if (serviceKey === undefined) throw new Error("a pending tenant has no key");
     const registry = registries.forApp(tenant.appId);
     const now = unixSeconds(clock);
-    const binding = signBinding(provision, { serviceKey: current.key, providerKey: provider.key, now, random });
+    const binding = signBinding(provision, { serviceKey, providerKey: provider.key, now, random });
     try {
       await failpoint("provision.before-call");
       const answer = await registry.bindService(binding);
