@@ -22,6 +22,8 @@ export interface Row {
   readonly reach: number;
   /** What is measured instead of operations a second, where less is better. */
   readonly unit?: "KB" | "MB" | "ms" | "s";
+  /** True if each measurement begins with processes of its own: then there is nothing to warm up. */
+  readonly startsAnew?: boolean;
   /** Programs that it needs. */
   readonly needs: readonly string[];
   /** Makes everything ready. What it begins, it hands to `cleanUp`. */
@@ -72,7 +74,7 @@ export async function measureRow(row: Row, options: Omit<Setting, "cleanUp">): P
   try {
     const contenders = await row.prepare({ ...options, cleanUp: (end) => ends.push(end) });
     const rates = new Map(contenders.map(({ name }) => [name, [] as number[]]));
-    for (let round = options.warmUp ? 0 : 1; round <= options.rounds; round++) {
+    for (let round = options.warmUp && row.startsAnew !== true ? 0 : 1; round <= options.rounds; round++) {
       // Every other round goes backwards, so that nobody always comes first.
       for (const { name, measure } of round % 2 === 0 ? contenders : contenders.toReversed()) {
         const rate = await measure(round === 0 ? 1 : options.seconds);

@@ -41,6 +41,12 @@ const { values } = parseArgs({
   },
 });
 
+/**
+ * How long all rows may take on two processors, in minutes, with the database of many services to be made: whoever adds a row
+ * or lengthens one finds the time for it elsewhere.
+ */
+const budgetMinutes = { full: 15, quick: 2 };
+
 /** From this load on, other programs take part in what is measured. */
 const busyLoad = 0.5;
 
@@ -61,14 +67,16 @@ async function run(): Promise<void> {
   const about = describeMachine(tools);
   const [load = 0] = about.machine.loadBefore;
   if (load > busyLoad) say(`The machine is busy (load ${load.toFixed(2)}): don't trust these figures.`);
-  const setting = values.quick ? { rounds: 1, seconds: 0.5, warmUp: false } : { rounds: 5, seconds: 2, warmUp: true };
+  const setting = values.quick ? { rounds: 1, seconds: 0.5, warmUp: false } : { rounds: 5, seconds: 1, warmUp: true };
+  const start = performance.now();
   const outcomes: Outcome[] = [];
   const failed: string[] = [];
   for (const row of chosen) {
+    const rowStart = performance.now();
     try {
       const outcome = await measureRow(row, { ...setting, quick: values.quick });
       outcomes.push(outcome);
-      say(lineOf(outcome));
+      say(`${lineOf(outcome)}; took ${secondsSince(rowStart)} s`);
     } catch (error) {
       // The rows before it are worth a table all the same.
       failed.push(row.name);
@@ -84,8 +92,15 @@ async function run(): Promise<void> {
     file,
     `${JSON.stringify({ at, quick: values.quick, ...about, rows: outcomes, failed }, undefined, 2)}\n`,
   );
-  say(`\n${tableOf(outcomes)}\n\nwritten to ${file.pathname}`);
+  const minutes = secondsSince(start) / 60;
+  say(`\n${tableOf(outcomes)}\n\nin ${minutes.toFixed(1)} minutes, written to ${file.pathname}`);
+  const budget = values.quick ? budgetMinutes.quick : budgetMinutes.full;
+  if (minutes > budget) say(`That is more than the ${budget} minutes that all rows may take.`);
   if (failed.length > 0) process.exitCode = 1;
+}
+
+function secondsSince(start: number): number {
+  return Math.round((performance.now() - start) / 1000);
 }
 
 function lineOf(outcome: Outcome): string {

@@ -133,7 +133,13 @@ export function wrkScript(body: Uint8Array): string {
 
 /** Signatures and verifications a second by OpenSSL's own measure, in one process. */
 export async function opensslSpeed(seconds: number): Promise<{ sign: number; verify: number }> {
-  const { stdout } = await run("openssl", ["speed", "-elapsed", "-seconds", `${Math.ceil(seconds)}`, "ed25519"]);
+  const { stdout } = await run("openssl", [
+    "speed",
+    "-elapsed",
+    "-seconds",
+    `${Math.max(1, Math.floor(seconds))}`,
+    "ed25519",
+  ]);
   const [sign, verify] = /Ed25519\)\s+\S+\s+\S+\s+([\d.]+)\s+([\d.]+)/.exec(stdout)?.slice(1).map(Number) ?? [];
   if (sign === undefined || verify === undefined) throw new Error(`openssl said something else:\n${stdout}`);
   return { sign, verify };

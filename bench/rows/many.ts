@@ -92,6 +92,7 @@ export const manyRows: readonly Row[] = [
     against: "–",
     reach: 3,
     unit: "s",
+    startsAnew: true,
     needs: [],
     async prepare(setting) {
       await databaseWith(manyOf(setting), setting);

@@ -93,6 +93,7 @@ export const watchRows: readonly Row[] = [
     against: "streams of a bare Node server with one message each",
     reach: 30,
     unit: "KB",
+    startsAnew: true,
     needs: [],
     async prepare(setting) {
       const on = ground(setting);
