@@ -1,10 +1,15 @@
 import { createClient } from "@connectrpc/connect";
+import { ServiceProvisionedSchema } from "../../gen/omi/agent/v1/agent_pb.ts";
 import { AgentService } from "../../gen/omi/agent/v1/agent_service_pb.ts";
 import type { Statement } from "../../gen/omi/statement/v1/statement_pb.ts";
+import { systemClock, unixSeconds } from "../../src/core/clock.ts";
 import { Reason } from "../../src/core/refusal.ts";
 import { newKey, signBinding, signOrder } from "../../src/demo/vendor.ts";
+import { providerKey } from "../../src/directory/entry.ts";
+import { verifyAnswer } from "../../src/directory/verified.ts";
 import { meshDomains } from "../../src/operator/mesh.ts";
 import { keyIdOf } from "../../src/statement/key-id.ts";
+import { statementId } from "../../src/statement/statement.ts";
 import { firstBySecond, type Row } from "../harness.ts";
 import { type BenchMesh, startBenchMesh } from "../mesh.ts";
 
@@ -27,22 +32,28 @@ async function partsOf(mesh: BenchMesh, seconds: number, next: () => string): Pr
   const registry = connections.registries.forApp(appId);
   // The binding, with the signatures of all who take part.
   const bind = () => registry.bindService(bindingFor(mesh, next()));
-  // The call to the provider: of an order that it has done, so that it only has to verify and sign.
+  // The call to the provider, of an order that it has done: so it only makes its Identity Pulse (a fresh read of the app),
+  // verifies and signs. The developer verifies the answer.
   const transport = await connections.transportFor(articles, Reason.REGISTRY_UNAVAILABLE);
   const agent = createClient(AgentService, transport);
-  const { keys } = await connections.directory.lookup(articles);
-  const keyId = keyIdOf(keys[0]?.publicKey ?? new Uint8Array());
+  const entry = await connections.directory.lookup(articles);
+  const keyId = keyIdOf(entry.keys[0]?.publicKey ?? new Uint8Array());
   const known: Statement = signOrder(serviceOf(mesh, next()), { domain: articles, keyId }, master);
-  const call = () => agent.provisionService({ statement: known });
+  const call = async () => {
+    const { answer } = await agent.provisionService({ statement: known });
+    const now = unixSeconds(systemClock);
+    await verifyAnswer(ServiceProvisionedSchema, answer, {
+      domain: articles,
+      field: "answer",
+      inReplyTo: statementId(known),
+      now,
+      signerKey: (signer) => providerKey(entry, signer, now),
+    });
+  };
   await call();
-  // The Identity Pulse of the provider, and the developer's look at the record.
+  // The developer's look at the record.
   const { serviceId } = (await bind()).value.service;
-  const parts = [
-    bind,
-    call,
-    () => registry.resolveApp(appId, { fresh: true }),
-    () => registry.resolveService(appId, serviceId, { fresh: true }),
-  ];
+  const parts = [bind, call, () => registry.resolveService(appId, serviceId, { fresh: true })];
   let sum = 0;
   for (const part of parts) sum += await meanOf(seconds / parts.length, part);
   return sum;
