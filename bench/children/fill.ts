@@ -1,5 +1,5 @@
 import { randomBytes } from "node:crypto";
-import { renameSync } from "node:fs";
+import { closeSync, fsyncSync, openSync, renameSync } from "node:fs";
 import { create, toBinary } from "@bufbuild/protobuf";
 import { EventSchema } from "../../gen/omi/event/v1/event_pb.ts";
 import { AppRegisteredSchema, NamespaceClaimedSchema, ServiceBoundSchema } from "../../gen/omi/registry/v1/log_pb.ts";
@@ -118,5 +118,9 @@ for (let start = 0; start < services; start += batchSize) {
 }
 db.pragma("journal_mode = WAL");
 db.close();
+// What is not on disk yet would get there while something else is measured.
+const file = openSync(unfinished, "r+");
+fsyncSync(file);
+closeSync(file);
 renameSync(unfinished, databaseFile);
 await serveLines({}, () => ({}));
