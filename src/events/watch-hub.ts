@@ -32,13 +32,17 @@ export class WatchHub {
     this.#setTimer = setTimer;
   }
 
-  /** Tells listeners soon, not all at once, that an app has a new event. Call after the commit. */
+  /**
+   * Tells listeners that an app has a new event, not all at once. Call after the commit. The first are told before anything
+   * else happens, also before the write is answered: an answer takes longer to make than an event to send.
+   */
   changed(appId: string | undefined): void {
     if (appId === undefined) return;
     this.#changed.add(appId);
     if (this.#telling) return;
     this.#telling = true;
-    setImmediate(() =>
+    // Behind the other writes that the same commit covers, which say what they changed first.
+    queueMicrotask(() =>
       inTurns(this.#tell(), () => {
         this.#telling = false;
       }),

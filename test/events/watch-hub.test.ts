@@ -87,6 +87,19 @@ test("a listener is told which of its apps changed, once for each if they change
   expect([some, other, all].map(({ heard }) => heard)).toEqual([["a", "b"], [], [undefined]]);
 });
 
+test("the first are told before anything else happens, behind all changes of the same turn", async () => {
+  const { hub } = started();
+  const listener = new Notes();
+  hub.listen(["a", "b"], listener);
+  const order: string[] = [];
+  setImmediate(() => order.push("anything else"));
+  const writes = ["a", "b"].map((appId) => Promise.resolve().then(() => hub.changed(appId)));
+  await Promise.all(writes);
+  order.push(...listener.heard.map(String));
+  await nextTurn();
+  expect(order).toEqual(["a", "b", "anything else"]);
+});
+
 test("many are told in turns, so that calls come in between", async () => {
   const { hub } = started();
   const many = Array.from({ length: 250 }, () => new Notes());
