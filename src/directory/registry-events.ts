@@ -6,7 +6,7 @@ import { type LogEntry, LogService } from "../../gen/omi/registry/v1/log_pb.ts";
 import type { Statement } from "../../gen/omi/statement/v1/statement_pb.ts";
 import { equalBytes } from "../core/bytes.ts";
 import type { Random } from "../core/random.ts";
-import { type Opened, statementId } from "../statement/statement.ts";
+import type { Opened } from "../statement/statement.ts";
 import { answerInvalid } from "./answer-invalid.ts";
 import { LOG_BEGINNING, type LogPosition, logEntryProblem } from "./log-chain.ts";
 import type { RegistryConnection } from "./registry-connection.ts";
@@ -58,6 +58,8 @@ const HASH_LENGTH = 32;
 export class RegistryEvents {
   readonly #connection: RegistryConnection;
   readonly #random: Random;
+  /** What was verified, by the very object: an event that Watch brought is not verified again by who takes it as carried. */
+  readonly #verified = new WeakMap<Statement, VerifiedEvent>();
 
   constructor(connection: RegistryConnection, random: Random) {
     this.#connection = connection;
@@ -178,9 +180,13 @@ export class RegistryEvents {
   }
 
   async #event(statement: Statement, field: string): Promise<VerifiedEvent> {
+    const known = this.#verified.get(statement);
+    if (known !== undefined) return known;
     const opened = await this.#connection.verify(EventSchema, statement, { field });
     this.#checkOrigin(opened, opened.message.origin);
-    return { value: opened.message, header: opened.header, statement, id: statementId(statement) };
+    const event = { value: opened.message, header: opened.header, statement, id: opened.id };
+    this.#verified.set(statement, event);
+    return event;
   }
 
   async #heads(statement: Statement | undefined, field: string, query?: Uint8Array): Promise<Verified<Heads>> {

@@ -105,6 +105,18 @@ describe("a client of a real registry", () => {
     expect(items.map(({ kind }) => kind)).toEqual(["heads", "event", "event"]);
   });
 
+  test("takes an event that it brought as verified, and a copy with another signature not", async () => {
+    const { client, app } = await start();
+    const abort = new AbortController();
+    for await (const item of client.watch({ apps: [{ appId: app.appId, sequence: 0n }], signal: abort.signal })) {
+      if (item.kind !== "event") continue;
+      expect((await client.verifyEvent(item.statement)).value).toBe(item.value);
+      const forged = { ...item.statement, signature: item.statement.signature.map((byte) => byte ^ 1) };
+      expect((await refusalOf(client.verifyEvent(forged))).reason).toBe(Reason.ANSWER_INVALID);
+      abort.abort();
+    }
+  });
+
   test("hears that the registry has stopped", async () => {
     const { registry, client, app } = await start();
     const stream = client.watch({ apps: [{ appId: app.appId, sequence: 1n }], signal: new AbortController().signal });
