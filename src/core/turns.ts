@@ -17,6 +17,11 @@ export function inTurns(steps: Iterator<unknown>, done: () => void): void {
   setImmediate(() => inTurns(steps, done));
 }
 
+/** Resolves in the next turn of the event loop: what was written to sockets in this one has been handed to the system by then. */
+export function nextTurn(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve));
+}
+
 /** Somebody who has more to do than others should wait for. */
 export interface Waiting {
   /** Makes one step; may not throw. */

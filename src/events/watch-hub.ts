@@ -33,8 +33,8 @@ export class WatchHub {
   }
 
   /**
-   * Tells listeners that an app has a new event, not all at once. Call after the commit. The first are told before anything
-   * else happens, also before the write is answered: an answer takes longer to make than an event to send.
+   * Tells listeners that an app has a new event, not all at once. Call after the commit. The first are told in this turn of the
+   * event loop, so that events are on their way before anything else is done about the write.
    */
   changed(appId: string | undefined): void {
     if (appId === undefined) return;

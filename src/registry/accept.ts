@@ -2,6 +2,7 @@ import type { DescMessage, MessageShape } from "@bufbuild/protobuf";
 import type { Statement } from "../../gen/omi/statement/v1/statement_pb.ts";
 import { parseAppId } from "../core/app-id.ts";
 import { Reason, Refusal } from "../core/refusal.ts";
+import { nextTurn } from "../core/turns.ts";
 import { checkAudience } from "../statement/audience.ts";
 import { checkFreshness } from "../statement/freshness.ts";
 import { type OpenedRequest, openRequest, verifySignature } from "../statement/statement.ts";
@@ -71,7 +72,11 @@ export async function accept<Desc extends DescMessage, Nested>(
     core.nonces.spend(opened, now);
     return decided;
   });
-  if (effect !== undefined) core.hub.changed(appOf(effect));
+  if (effect !== undefined) {
+    core.hub.changed(appOf(effect));
+    // The event leaves first: an answer takes longer to make and sign than an event to send.
+    await nextTurn();
+  }
   return outcome(effect);
 }
 

@@ -1,6 +1,8 @@
+import { create, toBinary } from "@bufbuild/protobuf";
 import { createConnectTransport, createGrpcTransport } from "@connectrpc/connect-node";
 import { describe, expect, test } from "vitest";
 import { EventType } from "../../../gen/omi/event/v1/event_pb.ts";
+import { EventService, WatchRequestSchema } from "../../../gen/omi/event/v1/event_service_pb.ts";
 import { Reason } from "../../../src/core/refusal.ts";
 import type { RegistryOptions } from "../../../src/registry/service.ts";
 import {
@@ -212,4 +214,23 @@ describe.each(["gRPC", "Connect"] as const)("over %s", (protocol) => {
     expect(signatures).toBe(before);
     expect(await tenMore()).toBe(1);
   });
+});
+
+test("an event is on its way before the answer to its write is made", async () => {
+  const order: string[] = [];
+  const key = testKey("registry");
+  const sign = (message: Uint8Array) => {
+    order.push("signature");
+    return key.sign(message);
+  };
+  const registry = await startRegistry({ keys: [{ key: { ...key, sign }, notBefore: 0, notAfter: 0 }] });
+  const app = await registerTestApp(registry);
+  const request = create(WatchRequestSchema, { apps: [{ appId: app.appId, sequence: 1n }] });
+  const open = registry.registryPart.readyStreams.get(EventService.method.watch);
+  // What is handed to HTTP/2 in one turn of the event loop leaves at its end.
+  const wake = () => process.nextTick(() => order.push("event leaves"));
+  const stream = open?.(toBinary(WatchRequestSchema, request), wake, new Headers());
+  await change(registry, app);
+  stream?.close();
+  expect(order.slice(-3)).toEqual(["signature", "event leaves", "signature"]);
 });
