@@ -124,6 +124,16 @@ export function openAnswer<Desc extends DescMessage>(
 }
 
 /**
+ * The message of an answer that still has to be opened and verified, for finding out who is to do that.
+ *
+ * @throws Refusal VERSION_UNSUPPORTED, TYPE_MISMATCH, TOO_LARGE or MALFORMED
+ */
+export function peekAnswer<Desc extends DescMessage>(schema: Desc, statement: Statement): MessageShape<Desc> {
+  checkForm(statement, schema.typeName, "");
+  return decodeTolerant(schema, statement.data, "");
+}
+
+/**
  * Opens any Statement whose type is in `registry`, as its header says: for tools that show Statements.
  *
  * @throws Refusal as {@link openRequest} and {@link openAnswer} do; TYPE_MISMATCH for a type that is not in `registry` or

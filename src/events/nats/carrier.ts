@@ -5,7 +5,7 @@ import { Carrier } from "../../../gen/omi/event/v1/subscriber_service_pb.ts";
 import { type Statement, StatementSchema } from "../../../gen/omi/statement/v1/statement_pb.ts";
 import { parseAppId } from "../../core/app-id.ts";
 import type { Clock } from "../../core/clock.ts";
-import { openAnswer } from "../../statement/statement.ts";
+import { peekAnswer } from "../../statement/statement.ts";
 import type { CarrierConnection, CarrierListener, EventCarrier } from "../carrier.ts";
 import { aborted, keepConnected } from "../keep-connected.ts";
 import { type ConsumerSettings, connectNats, type Delivery } from "./client.ts";
@@ -167,7 +167,7 @@ function decodeStatement(data: Uint8Array): Statement | undefined {
 /** The app that an event says it is about; undefined if it isn't even signed, or no event. */
 function appOf(statement: Statement): string | undefined {
   try {
-    return openAnswer(EventSchema, statement).message.appId;
+    return peekAnswer(EventSchema, statement).appId;
   } catch {
     return undefined;
   }

@@ -13,7 +13,7 @@ import { type Random, systemRandom } from "../../core/random.ts";
 import { isRefusal, Reason, Refusal } from "../../core/refusal.ts";
 import type { Registries } from "../../directory/registries.ts";
 import type { FollowedApps } from "../../directory/views.ts";
-import { openAnswer } from "../../statement/statement.ts";
+import { peekAnswer } from "../../statement/statement.ts";
 import type { Database } from "../../store/database.ts";
 import type { WriteQueue } from "../../store/write-queue.ts";
 import type { CarriedMessage, CarrierConnection, EventCarrier } from "../carrier.ts";
@@ -238,8 +238,7 @@ class EventSubscriber implements Subscriber {
   async #takeEvent(statement: Statement): Promise<void> {
     await this.#failpoint("event.received");
     const app = await this.#verified(async () => {
-      const { message } = openAnswer(EventSchema, statement);
-      const found = this.#apps.get(message.appId);
+      const found = this.#apps.get(peekAnswer(EventSchema, statement).appId);
       return found && { found, event: await found.registry.client.verifyEvent(statement) };
     });
     if (app === undefined) return;
@@ -253,8 +252,7 @@ class EventSubscriber implements Subscriber {
 
   async #takeHeads(statement: Statement): Promise<void> {
     const verified = await this.#verified(async () => {
-      const { message } = openAnswer(HeadsSchema, statement);
-      const registry = this.#registries.get(message.origin);
+      const registry = this.#registries.get(peekAnswer(HeadsSchema, statement).origin);
       return registry && { registry, heads: await registry.client.verifyHeads(statement) };
     });
     if (verified !== undefined && !this.#isStopped) await verified.registry.takeCarried(verified.heads);
