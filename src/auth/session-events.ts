@@ -1,4 +1,5 @@
 import type { Database } from "../store/database.ts";
+import { integerParameter } from "../store/parameters.ts";
 import { MAX_TOKEN_LIFE_SECONDS } from "../token/claims.ts";
 
 /**
@@ -91,11 +92,11 @@ export class SessionEvents {
        expires_at AS expiresAt`;
     this.#after = db.prepare<[string, number, number, number], SessionEvent>(
       `SELECT ${columns} FROM session_events
-         WHERE app_id = ? AND sequence > ? AND expires_at > ? ORDER BY sequence LIMIT ?`,
+         WHERE app_id = ? AND sequence > ? AND expires_at > ? ORDER BY sequence LIMIT ${integerParameter}`,
     );
     this.#afterIndex = db.prepare<[number, number, number], SessionEvent>(
       `SELECT ${columns} FROM session_events
-         WHERE event_index > ? AND expires_at > ? ORDER BY event_index LIMIT ?`,
+         WHERE event_index > ? AND expires_at > ? ORDER BY event_index LIMIT ${integerParameter}`,
     );
     this.#forget = db.prepare<[number]>(
       `DELETE FROM session_events WHERE event_index IN

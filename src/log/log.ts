@@ -1,4 +1,5 @@
 import type { Database } from "../store/database.ts";
+import { integerParameter, textParameter } from "../store/parameters.ts";
 import { entryHash } from "./entry-hash.ts";
 
 /** The table of the log; part of the registry's first migration. */
@@ -67,10 +68,6 @@ export interface StoredEvent {
   statement: Uint8Array;
 }
 
-// SQLite compiles a query anew for each value that is bound where its planner looks at the value: in a LIMIT, and in a column
-// that a partial index has a condition on. That takes several times as long as the read. It doesn't look into a CAST.
-const LIMIT = "CAST(? AS INTEGER)";
-
 /**
  * The append-only log: the one source of truth. State is what follows from its effects; the outbox of events is its tail.
  * Appending belongs into the transaction of the change.
@@ -99,16 +96,16 @@ export class Log {
     this.#find = db.prepare<[Uint8Array], EntryRow>(`SELECT ${columns} FROM log WHERE statement_id = ?`);
     this.#hashAt = db.prepare<[bigint], Uint8Array>("SELECT hash FROM log WHERE entry_index = ?").pluck();
     this.#read = db.prepare<[number, number], EntryRow>(
-      `SELECT ${columns} FROM log WHERE entry_index >= ? ORDER BY entry_index LIMIT ${LIMIT}`,
+      `SELECT ${columns} FROM log WHERE entry_index >= ? ORDER BY entry_index LIMIT ${integerParameter}`,
     );
     const eventColumns = `entry_index AS "index", app_id AS appId, sequence, event AS statement`;
     this.#appEvents = db.prepare<[string, number, number], StoredEvent>(
       `SELECT ${eventColumns} FROM log
-       WHERE app_id = CAST(? AS TEXT) AND sequence > ? ORDER BY sequence LIMIT ${LIMIT}`,
+       WHERE app_id = ${textParameter} AND sequence > ? ORDER BY sequence LIMIT ${integerParameter}`,
     );
     this.#allEvents = db.prepare<[number, number], StoredEvent>(
       `SELECT ${eventColumns} FROM log
-       WHERE entry_index > ? AND app_id IS NOT NULL ORDER BY entry_index LIMIT ${LIMIT}`,
+       WHERE entry_index > ? AND app_id IS NOT NULL ORDER BY entry_index LIMIT ${integerParameter}`,
     );
   }
 

@@ -2,6 +2,7 @@ import type { KeyRole } from "../../gen/omi/key/v1/key_pb.ts";
 import type { NamespaceStatus } from "../../gen/omi/registry/v1/namespace_pb.ts";
 import type { ServiceStatus } from "../../gen/omi/registry/v1/service_pb.ts";
 import type { Database } from "../store/database.ts";
+import { integerParameter } from "../store/parameters.ts";
 
 /** A namespace. */
 export interface NamespaceRow {
@@ -105,8 +106,7 @@ const serviceColumns = `app_id AS appId, service_id AS serviceId, service_type A
   endpoint_url AS endpointUrl, bound_at AS boundAt, updated_at AS updatedAt, suspended_at AS suspendedAt`;
 
 /**
- * The registry's tables, read by name. What is read for nearly every call joins and sorts nothing: SQLite compiles such a
- * query anew for each new value that is bound to it (it is built with STAT4), which takes ten times as long as the read.
+ * The registry's tables, read by name.
  *
  * Reads inside a write queue's job see what the job may build on; reads outside see
  * the last commit.
@@ -159,7 +159,7 @@ export class RegistryStore {
       `SELECT ${serviceColumns} FROM services WHERE app_id = ? AND service_id = ?`,
     );
     this.#services = db.prepare<[string, string, number], ServiceRow>(
-      `SELECT ${serviceColumns} FROM services WHERE app_id = ? AND service_id > ? ORDER BY service_id LIMIT ?`,
+      `SELECT ${serviceColumns} FROM services WHERE app_id = ? AND service_id > ? ORDER BY service_id LIMIT ${integerParameter}`,
     );
     this.#key = db.prepare<[string], KeyRow>(`SELECT ${keyColumns} FROM keys WHERE key_id = ?`);
     // Few rows, which JavaScript sorts.
@@ -175,7 +175,7 @@ export class RegistryStore {
     );
     this.#keySets = db
       .prepare<[bigint, number], Uint8Array>(
-        "SELECT statement FROM registry_keys WHERE version > ? ORDER BY version LIMIT ?",
+        `SELECT statement FROM registry_keys WHERE version > ? ORDER BY version LIMIT ${integerParameter}`,
       )
       .pluck();
     this.#contact = db.prepare<[string], ContactRow>(
