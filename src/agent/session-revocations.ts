@@ -53,13 +53,16 @@ export class SessionRevocations {
   readonly #removeAll;
   readonly #forget;
   readonly #find;
-  readonly #known: CommittedCache<boolean>;
+  readonly #findBefore;
+  readonly #ended: CommittedCache<boolean>;
+  readonly #endedBefore: CommittedCache<number>;
   #added = 0;
 
   /** @param maxRevocations the bound; smaller in tests */
   constructor(db: Database, maxRevocations = MAX_REVOCATIONS) {
     this.#maxRevocations = maxRevocations;
-    this.#known = new CommittedCache(db);
+    this.#ended = new CommittedCache(db);
+    this.#endedBefore = new CommittedCache(db);
     this.#sequence = db
       .prepare<[string, string], number>("SELECT sequence FROM session_cursors WHERE app_id = ? AND origin = ?")
       .pluck();
@@ -79,10 +82,10 @@ export class SessionRevocations {
          (SELECT app_id, session_id FROM session_revocations WHERE expires_at <= ? LIMIT 100)`,
     );
     this.#find = db
-      .prepare<[string, string, string, number], number>(
-        `SELECT 1 FROM session_revocations WHERE app_id = ? AND session_id = ?
-           UNION ALL SELECT 1 FROM session_cursors WHERE app_id = ? AND revoked_before >= ? LIMIT 1`,
-      )
+      .prepare<[string, string], number>("SELECT 1 FROM session_revocations WHERE app_id = ? AND session_id = ?")
+      .pluck();
+    this.#findBefore = db
+      .prepare<[string], number>("SELECT revoked_before FROM session_cursors WHERE app_id = ?")
       .pluck();
   }
 
@@ -106,23 +109,30 @@ export class SessionRevocations {
     this.advance({ appId, origin }, sequence);
     this.#forget.run(now);
     if (until > now) this.#insert.run(appId, sessionId, until);
-    this.#known.clear();
+    this.#ended.forget(sessionKey(appId, sessionId));
     // Whoever sends so many ends would have others forgotten otherwise: so all tokens of the app up to now end, and new ones
     // tell the sessions apart again.
     if (++this.#added % Math.min(COUNT_EVERY, this.#maxRevocations) === 0 && this.#isFull(appId)) {
       this.#revokeAll.run(now, appId);
       this.#removeAll.run(appId);
-      this.#known.clear();
+      this.#ended.clear();
+      this.#endedBefore.forget(appId);
     }
   }
 
   /** True if the session that a user's token belongs to has ended. */
   isRevoked({ app_id: appId, sid, iat }: AccessTokenClaims): boolean {
-    const key = `${appId}/${iat}/${sid ?? ""}`;
-    return this.#known.get(key, () => this.#find.get(appId, sid ?? "", appId, iat) !== undefined);
+    if (this.#endedBefore.get(appId, () => this.#findBefore.get(appId) ?? 0) >= iat) return true;
+    if (sid === undefined) return false;
+    return this.#ended.get(sessionKey(appId, sid), () => this.#find.get(appId, sid) !== undefined);
   }
 
   #isFull(appId: string): boolean {
     return (this.#count.get(appId) ?? 0) >= this.#maxRevocations;
   }
+}
+
+/** Equal for equal sessions and for no others: an AppID holds no slash. */
+function sessionKey(appId: string, sessionId: string): string {
+  return `${appId}/${sessionId}`;
 }

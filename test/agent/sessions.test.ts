@@ -183,6 +183,16 @@ describe("the table of ended sessions", () => {
     expect(left).toEqual(["session-3"]);
   });
 
+  test("says so at once of a session that it was asked about before it ended", () => {
+    const { table } = open(3);
+    const asked = () => [1, 2].map((number) => table.isRevoked(claims(`session-${number}`)));
+    expect(asked()).toEqual([false, false]);
+    table.apply(event(1, "session-1"), 1000);
+    expect(asked()).toEqual([true, false]);
+    for (const number of [3, 4]) table.apply(event(number, `session-${number}`), 1000);
+    expect(asked()).toEqual([true, true]);
+  });
+
   test("refuses all tokens up to now rather than to forget one, when there are too many", () => {
     const { db, table } = open(3);
     for (const number of [1, 2, 3]) table.apply(event(number, `session-${number}`), 1000);
