@@ -290,7 +290,7 @@ export function createAgent(options: AgentOptions): Agent {
     rotate: ({ appId, serviceId }, { gracePeriodSeconds = 0, immediate = false } = {}) =>
       tenancy.rotation.rotate({ appId, serviceId }, { gracePeriodSeconds, immediate }),
     context: (tenant) => contexts.get(tenant)?.context,
-    authenticate: (credentials) => authentication.authenticate(credentials),
+    authenticate: async (credentials) => authentication.authenticate(credentials),
     serviceToken: async (tenant, target) => given(peers).tokens.get(tenant, target),
     peer: (tenant, target) => given(peers).transport(tenant, target),
     reportUsage: async (tenant, lines) => given(usage).report(tenant, lines),

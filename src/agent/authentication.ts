@@ -7,7 +7,7 @@ import { requireSender } from "../tenancy/service-sender.ts";
 import type { Standings } from "../tenancy/standings.ts";
 import type { Tenants } from "../tenancy/tenants.ts";
 import { type TenantId, tenantUnknown } from "../tenancy/tenants.ts";
-import type { TokenExpectation } from "../token/access-token.ts";
+import type { AcceptedToken, TokenExpectation } from "../token/access-token.ts";
 import { bearerToken } from "../token/bearer.ts";
 import { type AccessTokenClaims, audienceOf, type TokenUse } from "../token/claims.ts";
 import { tokenInvalid } from "../token/token-invalid.ts";
@@ -31,17 +31,22 @@ export type AuthenticationOptions = {
   readonly tenants: Tenants;
   readonly standings: Standings;
   readonly contexts: Contexts;
-  readonly contextFlow: ContextFlow;
+  readonly contextFlow: Pick<ContextFlow, "observe" | "isNews">;
   readonly views: Views;
   readonly clock: Clock;
   /** Which sessions have ended; undefined if this agent doesn't learn it. */
   readonly sessions: Pick<SessionFollower, "requireLive"> | undefined;
 };
 
+/** That a user was let in, and when and in which state of things that would happen again; but for the session. */
+type LetIn = Pick<AcceptedToken, "from" | "until"> & { readonly caller: Caller; readonly state: number };
+
+type Shown = ShownToken<LetIn>;
+
 /** Tells who calls, and for which tenant, by an access token of the tenant's app. */
 export class Authentication {
   readonly #options: AuthenticationOptions;
-  readonly #verify = createTokenVerifier();
+  readonly #verify = createTokenVerifier<LetIn>();
 
   constructor(options: AuthenticationOptions) {
     this.#options = options;
@@ -49,18 +54,50 @@ export class Authentication {
 
   /**
    * Verifies an access token of a user, and that its tenant may serve: that it is one of ours and in use, and that its
-   * service is active at the registry, as of at most a few seconds ago.
+   * service is active at the registry, as of at most a few seconds ago. At once, if the token was accepted before and
+   * nothing has changed since: so it is for nearly all calls.
    *
    * @param credentials the token, or the headers of a request that has it in `authorization: Bearer …` (RFC 6750 section 2.1)
    * @throws Refusal TOKEN_MISSING, TOKEN_INVALID {rule}, TOKEN_EXPIRED, TOKEN_REVOKED (its session has ended), TENANT_UNKNOWN,
    *   SERVICE_SUSPENDED, SERVICE_REVOKED or VIEW_STALE {age_seconds}
    */
-  async authenticate(credentials: string | Headers): Promise<Caller> {
-    const { tenant, claims } = await this.#accept(credentials, "user");
+  authenticate(credentials: string | Headers): Caller | Promise<Caller> {
+    const token = this.#show(credentials);
+    const before = token.conclusion;
+    if (before === undefined || !this.#holds(before)) return this.#letIn(token);
+    this.#options.sessions?.requireLive(before.caller.claims);
+    return before.caller;
+  }
+
+  async #letIn(token: Shown): Promise<Caller> {
+    const tenant = this.#tenantOf(token);
+    // Of before all that is read from here on: what changes meanwhile makes the conclusion one that doesn't hold.
+    const state = this.#state(tenant);
+    const { app, claims, from, until } = await this.#accept(token, tenant, "user");
     // Bound to a key that its bearer has to prove (RFC 9449), which is not asked for here.
     if (claims.cnf !== undefined) throw tokenInvalid("cnf");
     this.#options.sessions?.requireLive(claims);
-    return { tenant, claims, callingService: undefined };
+    const caller = Object.freeze({ tenant, claims, callingService: undefined });
+    // News that the tenant could not be told is tried again with each call.
+    const isSettled = state !== undefined && !this.#options.contextFlow.isNews(tenant, app);
+    token.conclusion = isSettled ? { caller, from, until, state } : undefined;
+    return caller;
+  }
+
+  #holds({ caller, from, until, state }: LetIn): boolean {
+    const now = unixSeconds(this.#options.clock);
+    return from <= now && now < until && this.#state(caller.tenant) === state;
+  }
+
+  /**
+   * A number that is another one after each change of what {@link #accept} goes by: the views, and the tables. Undefined if a
+   * view is too old to go by.
+   */
+  #state({ appId, serviceId }: TenantId): number | undefined {
+    const { tenants, standings, contexts, views } = this.#options;
+    const revision = views.revision(appId, serviceId);
+    // None of them ever falls, so their sum tells if one has changed.
+    return revision && revision + tenants.changes + standings.changes + contexts.changes;
   }
 
   /**
@@ -71,54 +108,46 @@ export class Authentication {
    * @throws Refusal as {@link authenticate} does; TOKEN_REVOKED
    */
   async authenticateService(credentials: string | Headers): Promise<Caller> {
-    const { tenant, claims } = await this.#accept(credentials, "service");
+    const token = this.#show(credentials);
+    const tenant = this.#tenantOf(token);
+    const { claims } = await this.#accept(token, tenant, "service");
     const callingService = await this.#view(tenant, (views) =>
       requireSender(claims, { views, clock: this.#options.clock }),
     );
     return { tenant, claims, callingService };
   }
 
-  async #accept(credentials: string | Headers, use: TokenUse): Promise<Omit<Caller, "callingService">> {
-    const token = this.#verify.show(typeof credentials === "string" ? credentials : bearerToken(credentials));
-    const tenant = this.#tenantOf(token);
-    this.#options.standings.requireServing(tenant);
-    const claims = this.#verifySeen(token, tenant, use) ?? (await this.#verifyToken(token, tenant, use));
-    const { appId, serviceId } = tenant;
-    const service =
-      this.#options.views.serviceNow(appId, serviceId) ??
-      (await this.#view(tenant, (views) => views.service(appId, serviceId)));
-    requireActive(service);
-    return { tenant, claims };
+  #show(credentials: string | Headers): Shown {
+    return this.#verify.show(typeof credentials === "string" ? credentials : bearerToken(credentials));
   }
 
-  /** As {@link #verifyToken}, if nothing has to be read or computed for it: so it is for nearly all calls. */
-  #verifySeen(token: ShownToken, tenant: TenantId, use: TokenUse): AccessTokenClaims | undefined {
-    const app = this.#options.views.appNow(tenant.appId);
-    if (app === undefined) return undefined;
-    this.#options.contextFlow.observe(tenant, app);
-    return token.verifySeen(this.#expectationOf(app, tenant, use));
+  async #accept(token: Shown, tenant: TenantId, use: TokenUse): Promise<AcceptedToken & { readonly app: App }> {
+    this.#options.standings.requireServing(tenant);
+    const accepted = await this.#verifyToken(token, tenant, use);
+    requireActive(await this.#view(tenant, (views) => views.service(tenant.appId, tenant.serviceId)));
+    return accepted;
   }
 
   /** The tenant that a token says it is for. Only a choice of whose keys are tried: nothing in the token counts yet. */
-  #tenantOf({ audiences }: ShownToken): TenantId {
+  #tenantOf({ audiences }: Shown): TenantId {
     for (const audience of audiences) {
       const slash = audience.indexOf("/");
       if (slash < 0 || audience.includes("/", slash + 1)) continue;
-      const tenant = { appId: audience.slice(0, slash), serviceId: audience.slice(slash + 1) };
+      const tenant = Object.freeze({ appId: audience.slice(0, slash), serviceId: audience.slice(slash + 1) });
       if (this.#options.tenants.get(tenant)?.state === "ACTIVE") return tenant;
     }
     throw tenantUnknown();
   }
 
-  async #verifyToken(token: ShownToken, tenant: TenantId, use: TokenUse): Promise<AccessTokenClaims> {
+  async #verifyToken(token: Shown, tenant: TenantId, use: TokenUse): Promise<AcceptedToken & { readonly app: App }> {
     const app = await this.#app(tenant, ({ app }) => app(tenant.appId));
     try {
-      return await token.verify(this.#expectationOf(app, tenant, use));
+      return { app, ...(await token.verify(this.#expectationOf(app, tenant, use))) };
     } catch (error) {
       // A key that was announced a moment ago. A stranger's key costs one read a second at most.
       if (!(error instanceof Refusal) || error.metadata.rule !== "kid") throw error;
       const newer = await this.#app(tenant, ({ refresh }) => refresh(tenant.appId));
-      return token.verify(this.#expectationOf(newer, tenant, use));
+      return { app: newer, ...(await token.verify(this.#expectationOf(newer, tenant, use))) };
     }
   }
 

@@ -53,9 +53,12 @@ export class ContextFlow {
   /** Takes note of an app as it was just read, for one of its tenants. Doesn't wait for the service to be told. */
   observe(tenant: TenantId, app: App): void {
     const { context } = app;
-    if (context !== undefined && this.#options.contexts.isNews(tenant, context.configEpoch)) {
-      this.#inBackground(() => this.#change(tenant, context));
-    }
+    if (context !== undefined && this.isNews(tenant, app)) this.#inBackground(() => this.#change(tenant, context));
+  }
+
+  /** True if an app is at a later epoch than what the tenant knows of it. */
+  isNews(tenant: TenantId, { context }: App): boolean {
+    return context !== undefined && this.#options.contexts.isNews(tenant, context.configEpoch);
   }
 
   /** Follows the word that there is something new to read of an app: reads it, if that is not old news. */

@@ -68,6 +68,11 @@ export class Contexts {
     this.#remove = db.prepare<[string, string]>("DELETE FROM contexts WHERE app_id = ? AND service_id = ?");
   }
 
+  /** How often an epoch that a tenant knows has changed, since the start. */
+  get changes(): number {
+    return this.#knownEpochs.changes;
+  }
+
   get({ appId, serviceId }: TenantId): KnownContext | undefined {
     const row = this.#get.get(appId, serviceId);
     return (

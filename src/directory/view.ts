@@ -7,6 +7,16 @@ const MIN_READ_INTERVAL_MS = 1000;
 /** What was read, and at which of the app's sequences that was so. */
 export type Reading<T> = { readonly value: T; readonly sequence: bigint };
 
+/** A reading that a view has. */
+export type Known<T> = Reading<T> & {
+  /** When the read began, in milliseconds. */
+  readonly asOf: number;
+  /** Greater than that of every reading before it, of any view. */
+  readonly number: number;
+};
+
+let readings = 0;
+
 /** What {@link View} needs. */
 export type ViewOptions<T> = {
   readonly read: () => Promise<Reading<T>>;
@@ -22,7 +32,7 @@ export type ViewOptions<T> = {
  */
 export class View<T> {
   readonly #options: ViewOptions<T>;
-  #known: (Reading<T> & { readonly asOf: number }) | undefined;
+  #known: Known<T> | undefined;
   #failure: unknown;
   #reading: Promise<void> | undefined;
   #readAt = Number.NEGATIVE_INFINITY;
@@ -37,21 +47,22 @@ export class View<T> {
    *
    * @param confirmed the sequence that the app has now: what was read at this sequence holds, however long ago that was
    */
-  now(confirmed?: bigint): T | undefined {
+  now(confirmed?: bigint): Known<T> | undefined {
     const known = this.#known;
     if (known === undefined || !this.#holds(known, confirmed)) return undefined;
     const isAgeing = known.sequence !== confirmed && this.#age() >= this.#options.maxAgeMs / 2;
     if (isAgeing && !this.#readLately()) void this.#readAnew();
-    return known.value;
+    return known;
   }
 
   /**
-   * As {@link now}, and read anew if it is too old.
+   * What is known as in {@link now}, and read anew if it is too old.
    *
    * @throws VIEW_STALE {age_seconds} if what is known is too old; what the read threw if nothing was ever known
    */
   async get(confirmed?: bigint): Promise<T> {
-    return this.now(confirmed) ?? this.refresh(confirmed);
+    const known = this.now(confirmed);
+    return known === undefined ? this.refresh(confirmed) : known.value;
   }
 
   /** Reads anew, unless that happened lately. If it fails, what is known is returned for as long as it holds. */
@@ -90,7 +101,7 @@ export class View<T> {
     this.#readAt = asOf;
     this.#readFor = this.#options.minSequence();
     try {
-      this.#known = { ...(await this.#options.read()), asOf };
+      this.#known = { ...(await this.#options.read()), asOf, number: ++readings };
     } catch (error) {
       this.#failure = error;
     }

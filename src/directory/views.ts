@@ -21,12 +21,17 @@ import { type Reading, View } from "./view.ts";
 export interface Views {
   /** The app. */
   app(appId: string): Promise<App>;
-  /** The app, if it is believed without waiting for anything; otherwise undefined, and {@link app} tells why. */
-  appNow(appId: string): App | undefined;
   /** One service of the app. */
   service(appId: string, serviceId: string): Promise<Service>;
+  /** The app, if it is believed without waiting for anything; otherwise undefined, and {@link app} tells why. */
+  appNow(appId: string): App | undefined;
   /** One service of the app, as {@link appNow}. */
   serviceNow(appId: string, serviceId: string): Service | undefined;
+  /**
+   * A number that grows whenever the app or the service has been read anew, so that what was concluded from both holds as
+   * long as it stays the same; undefined if one of them is not believed without waiting for something.
+   */
+  revision(appId: string, serviceId: string): number | undefined;
   /** The app, read anew unless that happened within the last second: for when something unknown turns up, such as a key. */
   refresh(appId: string): Promise<App>;
   /** One service of the app, read anew unless that happened within the last second. */
@@ -126,16 +131,25 @@ export function createViews(options: ViewsOptions): Views {
   }
 
   /** As {@link atCurrent}, if nothing has to be waited for. */
-  function atOnce<T>(appId: string, get: (confirmed: bigint | undefined) => T): T | undefined {
+  function atOnce<T>(appId: string, get: (known: AppViews, confirmed: bigint | undefined) => T): T | undefined {
     const follows = followed?.follows(appId) === true;
     const now = follows ? followed?.sequenceNow(appId) : undefined;
-    return follows && now === undefined ? undefined : get(now);
+    if (follows && now === undefined) return undefined;
+    const known = views.get(appId);
+    return known && get(known, now);
   }
 
   return {
-    appNow: (appId) => atOnce(appId, (confirmed) => views.get(appId)?.app.now(confirmed)),
+    appNow: (appId) => atOnce(appId, ({ app }, confirmed) => app.now(confirmed)?.value),
     serviceNow: (appId, serviceId) =>
-      atOnce(appId, (confirmed) => views.get(appId)?.services.get(serviceId)?.now(confirmed)),
+      atOnce(appId, ({ services }, confirmed) => services.get(serviceId)?.now(confirmed)?.value),
+    revision: (appId, serviceId) =>
+      atOnce(appId, ({ app, services }, confirmed) => {
+        const knownApp = app.now(confirmed);
+        const knownService = services.get(serviceId)?.now(confirmed);
+        // Neither number ever falls, so their sum tells if one has changed.
+        return knownApp && knownService && knownApp.number + knownService.number;
+      }),
     app: (appId) => atCurrent(appId, (confirmed) => viewsOf(appId).app.get(confirmed)),
     service: (appId, serviceId) => atCurrent(appId, (confirmed) => serviceViewOf(appId, serviceId).get(confirmed)),
     refresh: (appId) => atCurrent(appId, (confirmed) => viewsOf(appId).app.refresh(confirmed)),

@@ -11,6 +11,7 @@ export class CommittedCache<Value> {
   readonly #db: Database;
   readonly #capacity: number;
   readonly #kept = new Map<string, { readonly value: Value }>();
+  #changes = 0;
 
   /** @param capacity the most values that are kept; when it is reached, all are forgotten */
   constructor(db: Database, capacity = 10_000) {
@@ -29,13 +30,20 @@ export class CommittedCache<Value> {
     return value;
   }
 
+  /** How often a value has changed. What was concluded from committed values holds while this stays the same. */
+  get changes(): number {
+    return this.#changes;
+  }
+
   /** The value under a key has changed. */
   forget(key: string): void {
+    this.#changes++;
     this.#kept.delete(key);
   }
 
   /** Any value may have changed. */
   clear(): void {
+    this.#changes++;
     this.#kept.clear();
   }
 }

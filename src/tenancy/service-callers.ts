@@ -64,18 +64,19 @@ export class ServiceCallers {
     return this.#view(() => requireSender(claims, { views: this.#views, clock: this.#clock }));
   }
 
-  #verifyWith({ context }: App, token: string, audiences: readonly string[]): Promise<AccessTokenClaims> {
+  async #verifyWith({ context }: App, token: string, audiences: readonly string[]): Promise<AccessTokenClaims> {
     // Only a choice among what this party is: nothing in the token counts yet.
     const shown = this.#verify.show(token);
     const audience = audiences.find((candidate) => shown.audiences.includes(candidate));
     if (audience === undefined) throw tokenInvalid("aud");
-    return shown.verify({
+    const { claims } = await shown.verify({
       keys: context?.authKeys ?? [],
       issuer: context?.authProviderUrl ?? "",
       audience,
       use: "service",
       now: unixSeconds(this.#clock),
     });
+    return claims;
   }
 
   /** Reads a view. Whatever keeps it from being read, the caller can only wait for it to be back. */

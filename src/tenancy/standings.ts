@@ -54,6 +54,11 @@ export class Standings {
     this.#rewind = db.prepare<[string]>("UPDATE standings SET sequence = 0 WHERE app_id = ?");
   }
 
+  /** How often a status has changed, since the start. */
+  get changes(): number {
+    return this.#known.changes;
+  }
+
   /** The service's status as of the last event; undefined if none was about it. */
   status(service: TenantId): ServiceStatus | undefined {
     return this.#known.get(tenantKey(service), () => this.#status.get(service.appId, service.serviceId));

@@ -78,6 +78,11 @@ export class Tenants {
     this.#remove = db.prepare<[string, string]>("DELETE FROM tenants WHERE app_id = ? AND service_id = ?");
   }
 
+  /** How often a tenant has changed, since the start. */
+  get changes(): number {
+    return this.#known.changes;
+  }
+
   get({ appId, serviceId }: TenantId): Tenant | undefined {
     return this.#known.get(tenantKey({ appId, serviceId }), () => {
       const row = this.#get.get(appId, serviceId);

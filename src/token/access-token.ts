@@ -1,5 +1,5 @@
 import { type KeyRecord, KeyStatus } from "../../gen/omi/registry/v1/app_pb.ts";
-import { utf8 } from "../core/bytes.ts";
+import { equalBytes, utf8 } from "../core/bytes.ts";
 import { Reason, Refusal } from "../core/refusal.ts";
 import { type SigningKey, verify } from "../statement/crypto.ts";
 import { type AccessTokenClaims, type ReceivedClaims, readClaims, type TokenUse } from "./claims.ts";
@@ -32,6 +32,15 @@ export type AuthenticToken = {
   readonly claims: readonly AccessTokenClaims[];
 };
 
+/** What a receiver takes from a token, and when. */
+export type AcceptedToken = {
+  readonly claims: AccessTokenClaims;
+  /** From when on it is accepted, by the receiver's clock, in Unix seconds. */
+  readonly from: number;
+  /** Until when, exclusive, as long as the receiver expects the same. */
+  readonly until: number;
+};
+
 /**
  * Signs an access token (RFC 9068): a JWT with `alg` EdDSA, `typ` at+jwt and `kid`. The token is a secret until it expires.
  *
@@ -49,7 +58,7 @@ export function signAccessToken(claims: AccessTokenClaims, key: SigningKey): str
  * @throws Refusal TOKEN_INVALID {rule} or TOKEN_EXPIRED
  */
 export async function verifyAccessToken(token: string, expected: TokenExpectation): Promise<AccessTokenClaims> {
-  return acceptClaims(await authenticate(token, expected), expected);
+  return acceptToken(await authenticate(token, expected), expected).claims;
 }
 
 /**
@@ -73,9 +82,18 @@ export async function authenticate(
 }
 
 /** The key with this ID, if it counts now: the active one always, one in grace until its `not_after`. */
-export function findKey(keyId: string, { keys, now }: Pick<TokenExpectation, "keys" | "now">): KeyRecord | undefined {
+function findKey(keyId: string, { keys, now }: Pick<TokenExpectation, "keys" | "now">): KeyRecord | undefined {
   const key = keys.find((candidate) => candidate.keyId === keyId);
   return key !== undefined && keyCounts(key, now) ? key : undefined;
+}
+
+/** True if the key that a token was verified with is the receiver's key of this ID, and counts now. */
+export function isStillAuthentic(
+  { keyId, publicKey }: AuthenticToken,
+  expected: Pick<TokenExpectation, "keys" | "now">,
+): boolean {
+  const key = findKey(keyId, expected);
+  return key !== undefined && equalBytes(key.publicKey, publicKey);
 }
 
 /**
@@ -83,8 +101,10 @@ export function findKey(keyId: string, { keys, now }: Pick<TokenExpectation, "ke
  *
  * @throws Refusal TOKEN_INVALID {rule} or TOKEN_EXPIRED
  */
-export function acceptClaims(token: AuthenticToken, expected: Omit<TokenExpectation, "keys">): AccessTokenClaims {
+export function acceptToken(token: AuthenticToken, expected: TokenExpectation): AcceptedToken {
   const { received } = token;
+  const key = findKey(token.keyId, expected);
+  if (key === undefined) throw tokenInvalid("kid");
   const { issuer, audience, use, now } = expected;
   if (received.iss !== issuer) throw tokenInvalid("iss");
   const claims = token.claims.find(({ aud }) => aud === audience);
@@ -97,7 +117,11 @@ export function acceptClaims(token: AuthenticToken, expected: Omit<TokenExpectat
   if (claims.exp <= now) {
     throw new Refusal(Reason.TOKEN_EXPIRED, "the access token has expired");
   }
-  return claims;
+  return {
+    claims,
+    from: Math.max(claims.iat, received.nbf) - CLOCK_SKEW_SECONDS,
+    until: key.status === KeyStatus.ACTIVE ? claims.exp : Math.min(claims.exp, Number(key.notAfter)),
+  };
 }
 
 /**

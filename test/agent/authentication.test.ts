@@ -40,7 +40,13 @@ const cases: Case[] = [
     outcome: "TOKEN_MISSING",
   },
   { name: "no token", credentials: () => new Headers({ authorization: "Bearer " }), outcome: "TOKEN_MISSING" },
+  { name: "no space", credentials: () => new Headers({ authorization: "Bearer" }), outcome: "TOKEN_MISSING" },
   { name: "not a token", credentials: () => "one.two", outcome: "TOKEN_INVALID form" },
+  {
+    name: "two words",
+    credentials: () => new Headers({ authorization: "Bearer one two" }),
+    outcome: "TOKEN_INVALID form",
+  },
   {
     name: "of a key that is not the app's",
     credentials: ({ registry, service }) => tokenFor(registry, service, {}, testKey("stranger")),

@@ -143,20 +143,28 @@ test("a view ends with an answer to this party's own call that shows that the ap
   expect((await views.service(app.appId, service.serviceId)).status).toBe(ServiceStatus.SUSPENDED);
 });
 
-test("what has to be waited for is not known at once", async () => {
+test("the revision of an app and a service grows with each reading, and there is none of what has to be waited for", async () => {
   const registry = await startRegistry();
   const { clock } = registry;
   const app = await registerTestApp(registry);
   const { serviceId } = await bindTestService(registry, app);
   const views = createViews({ registries: connectionsTo(registry).registries, clock });
-  const atOnce = () => [views.appNow(app.appId)?.appId, views.serviceNow(app.appId, serviceId)?.serviceId];
-  expect(atOnce()).toEqual([undefined, undefined]);
+  const revision = () => views.revision(app.appId, serviceId);
+  const read = () => Promise.all([views.app(app.appId), views.service(app.appId, serviceId)]);
+  expect(revision()).toBeUndefined();
 
   await views.app(app.appId);
+  expect(revision()).toBeUndefined();
   await views.service(app.appId, serviceId);
-  expect(atOnce()).toEqual([app.appId, serviceId]);
+  const first = revision();
+  expect(first).toBeGreaterThan(0);
+  await read();
+  expect(revision()).toBe(first);
   clock.advance(10);
-  expect(atOnce()).toEqual([undefined, undefined]);
+  expect(revision()).toBeUndefined();
+  await read();
+  const second = revision();
+  expect(second).toBeGreaterThan(first ?? 0);
 
   const followed = { sequence: 2n as bigint | undefined };
   views.follow({
@@ -165,14 +173,17 @@ test("what has to be waited for is not known at once", async () => {
     sequenceNow: () => followed.sequence,
     currentSequence: async () => 2n,
   });
-  expect(atOnce()).toEqual([app.appId, serviceId]);
+  clock.advance(10);
+  expect(revision()).toBe(second);
   followed.sequence = undefined; // the last head is too old
-  expect(atOnce()).toEqual([undefined, undefined]);
+  expect(revision()).toBeUndefined();
   followed.sequence = 3n; // the app has changed
-  expect(atOnce()).toEqual([undefined, undefined]);
+  expect(revision()).toBeUndefined();
   followed.sequence = 2n;
   views.forget(app.appId);
-  expect(atOnce()).toEqual([undefined, undefined]);
+  expect(revision()).toBeUndefined();
+  await read();
+  expect(revision()).toBeGreaterThan(second ?? 0);
 });
 
 test("without its registry a view becomes stale, and an unknown app is unavailable", async () => {

@@ -54,6 +54,18 @@ test("what a transaction changed is seen after its commit", () => {
   expect(get("a")).toBe(2);
 });
 
+test("changes are counted, whatever became of them, and reads are not", () => {
+  const { db, cache, get, set } = started(1);
+  const changes = [cache.changes];
+  for (const name of ["a", "b", "a"]) get(name);
+  changes.push(cache.changes);
+  db.transaction(() => set("a", 2))();
+  changes.push(cache.changes);
+  cache.clear();
+  changes.push(cache.changes);
+  expect(changes).toEqual([0, 0, 1, 2]);
+});
+
 test("no more is kept than there is room for, and nothing that was cleared", () => {
   const { cache, get, reads } = started(2);
   for (const name of ["a", "b", "c"]) get(name);

@@ -2,7 +2,6 @@ import { createLocalJWKSet, importJWK, jwtVerify, SignJWT } from "jose";
 import { describe, expect, test } from "vitest";
 import { KeyStatus } from "../../gen/omi/registry/v1/app_pb.ts";
 import { toBase64Url } from "../../src/core/bytes.ts";
-import { Reason } from "../../src/core/refusal.ts";
 import { exportSeed, type SigningKey } from "../../src/statement/crypto.ts";
 import { signAccessToken, type TokenExpectation, verifyAccessToken } from "../../src/token/access-token.ts";
 import { createTokenVerifier } from "../../src/token/token-verifier.ts";
@@ -227,19 +226,48 @@ describe.each([
   });
 });
 
-test("a token that was seen is verified at once, as long as its key counts and its claims hold", async () => {
+test("a token that was verified is known when it is shown again, with what was concluded from it", async () => {
+  const verify = createTokenVerifier<string>();
+  const unverified = verify.show(good);
+  unverified.conclusion = "nothing";
+  expect(verify.show(good).conclusion).toBeUndefined();
+  expect(await outcomeOf(verify.show(good).verify({ ...expected, keys: [] }))).toBe("TOKEN_INVALID kid");
+  expect(verify.show(good).conclusion).toBeUndefined();
+  const shown = verify.show(good);
+  await shown.verify(expected);
+  shown.conclusion = "let in";
+  expect(verify.show(`${good} `.trimEnd()).conclusion).toBe("let in");
+});
+
+test("what only ends like a token that was verified is another one", async () => {
+  const verify = createTokenVerifier<string>();
+  const shown = verify.show(good);
+  await shown.verify(expected);
+  shown.conclusion = "let in";
+  const [, otherPayload] = signAccessToken({ ...claims, sub: "user:mallory" }, authKey).split(".");
+  const forged = `${goodHeader}.${otherPayload}.${goodSignature}`;
+  expect(verify.show(forged).conclusion).toBeUndefined();
+  expect(await outcomeOf(verify(forged, expected))).toBe("TOKEN_INVALID signature");
+  expect(verify.show(good).conclusion).toBe("let in");
+});
+
+test.each([
+  ["active", keyRecord(authKey), claims.exp],
+  ["in grace", keyRecord(authKey, KeyStatus.GRACE, BigInt(NOW + 1)), NOW + 1],
+  ["in grace for longer than the token lives", keyRecord(authKey, KeyStatus.GRACE, BigInt(claims.exp + 1)), claims.exp],
+])("tells when it would accept a token again, while its key is %s", async (_what, key, until) => {
   const verify = createTokenVerifier();
-  expect(verify.show(good).verifySeen(expected)).toBeUndefined();
-  await verify(good, expected);
-  const seen = verify.show(good);
-  expect(seen.verifySeen(expected)).toEqual(claims);
-  // Another key under the same ID, or none: the signature has to be verified, and then the refusal says why.
-  const impostor = { ...keyRecord(otherKey), keyId: authKey.keyId };
-  expect(seen.verifySeen({ ...expected, keys: [impostor] })).toBeUndefined();
-  expect(seen.verifySeen({ ...expected, keys: [] })).toBeUndefined();
-  expect(() => seen.verifySeen({ ...expected, now: claims.exp })).toThrow(
-    expect.objectContaining({ reason: Reason.TOKEN_EXPIRED }),
-  );
+  const receiver = { ...expected, keys: [key] };
+  const accepted = await verify.show(good).verify(receiver);
+  expect(accepted).toEqual({ claims, from: claims.iat - 30, until });
+  const at = (now: number) => outcomeOf(verify(good, { ...receiver, now }));
+  expect([await at(accepted.from), await at(until - 1)]).toEqual(["accepted", "accepted"]);
+  expect([await at(accepted.from - 1), await at(until)]).not.toContain("accepted");
+});
+
+test("a token is accepted from its nbf on, if that is later than its iat", async () => {
+  const token = tokenWith({ claims: { nbf: claims.iat + 5 } });
+  expect((await createTokenVerifier().show(token).verify(expected)).from).toBe(claims.iat + 5 - 30);
 });
 
 test("a bounded verifier forgets tokens and takes them again", async () => {
