@@ -1,6 +1,7 @@
 import type { IncomingHttpHeaders } from "node:http";
 import type { DescMethodUnary, Message } from "@bufbuild/protobuf";
 import type { ContextValues, HandlerContext, UnaryRequest, UnaryResponse } from "@connectrpc/connect";
+import { RequestHeaders } from "./request-headers.ts";
 
 /** What a handler's context is made of. */
 export type ContextInit = {
@@ -43,7 +44,7 @@ export function createFastContext(init: ContextInit): FastContext {
       return init.url();
     },
     get requestHeader() {
-      requestHeader ??= webHeaders(init.requestHeaders);
+      requestHeader ??= new RequestHeaders(init.requestHeaders);
       return requestHeader;
     },
     get responseHeader() {
@@ -111,15 +112,6 @@ export function responseOf(context: FastContext, message: Message): UnaryRespons
       return context.responseTrailer;
     },
   };
-}
-
-function webHeaders(given: IncomingHttpHeaders): Headers {
-  const headers = new Headers();
-  for (const [name, value = []] of Object.entries(given)) {
-    if (name.startsWith(":")) continue;
-    for (const one of [value].flat()) headers.append(name, one);
-  }
-  return headers;
 }
 
 /** Headers as Node takes them. */
