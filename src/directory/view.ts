@@ -67,16 +67,19 @@ export class View<T> {
 
   /** Reads anew, unless that happened lately. If it fails, what is known is returned for as long as it holds. */
   async refresh(confirmed?: bigint): Promise<T> {
-    if (!this.#readLately()) await this.#readAnew();
-    else await this.#reading;
-    // The app may have changed while that was being read.
-    if (this.#known !== undefined && this.#isOutdated(this.#known) && !this.#readLately()) await this.#readAnew();
+    await this.#readUnlessLately();
+    // What was under way may have begun too long ago, or the app may have changed meanwhile.
+    if (!this.#isGood(confirmed)) await this.#readUnlessLately();
     if (this.#known === undefined) throw this.#failure;
     if (this.#holds(this.#known, confirmed)) return this.#known.value;
     throw new Refusal(Reason.VIEW_STALE, "the registry can't be asked, and what is known is too old", {
       metadata: { age_seconds: String(Math.floor(this.#age() / 1000)) },
       cause: this.#failure,
     });
+  }
+
+  #isGood(confirmed: bigint | undefined): boolean {
+    return this.#known !== undefined && this.#holds(this.#known, confirmed);
   }
 
   #holds(known: Reading<T>, confirmed: bigint | undefined): boolean {
@@ -86,6 +89,11 @@ export class View<T> {
 
   #isOutdated({ sequence }: Reading<T>): boolean {
     return sequence < this.#options.minSequence();
+  }
+
+  /** Reads anew, or waits for what is being read, unless that ended lately. */
+  async #readUnlessLately(): Promise<void> {
+    await (this.#readLately() ? this.#reading : this.#readAnew());
   }
 
   /** Never rejects: the outcome is in the fields. One at a time; all who ask meanwhile wait for the same. */

@@ -11,10 +11,17 @@ import { connectionsTo, refusalOf } from "./support.ts";
 /** A view of a number that counts its reads, and can be made to fail. */
 function countingView() {
   const clock = new FakeClock();
-  const source = { reads: 0, failure: undefined as Error | undefined, sequence: 1n, minSequence: 0n };
+  const source = {
+    reads: 0,
+    failure: undefined as Error | undefined,
+    until: undefined as Promise<void> | undefined,
+    sequence: 1n,
+    minSequence: 0n,
+  };
   const view = new View({
     async read() {
       source.reads++;
+      if (source.until !== undefined) await source.until;
       if (source.failure !== undefined) throw source.failure;
       return { value: source.reads, sequence: source.sequence };
     },
@@ -49,6 +56,22 @@ describe("a view", () => {
     await view.get();
     clock.advance(10);
     expect(await view.get()).toBe(2);
+  });
+
+  test.each([false, true])("is read once more if what was being read is too old by then (known: %s)", async (known) => {
+    const { view, clock, source } = countingView();
+    if (known) await view.get();
+    clock.advance(1);
+    const gate = Promise.withResolvers<void>();
+    source.until = gate.promise;
+    const early = view.refresh();
+    clock.advance(11);
+    const late = view.get();
+    gate.resolve();
+    source.until = undefined;
+    expect(await late).toBe(source.reads);
+    expect(await early).toBe(source.reads);
+    expect(source.reads).toBe(known ? 3 : 2);
   });
 
   test("lives on while reads fail, until it is too old", async () => {
