@@ -1,3 +1,4 @@
+import { CommittedCache } from "../store/committed-cache.ts";
 import type { Database } from "../store/database.ts";
 import { integerParameter, textParameter } from "../store/parameters.ts";
 import { entryHash } from "./entry-hash.ts";
@@ -73,6 +74,7 @@ export interface StoredEvent {
  * Appending belongs into the transaction of the change.
  */
 export class Log {
+  readonly #kept: CommittedCache<LogHead>;
   readonly #head;
   readonly #insert;
   readonly #find;
@@ -82,6 +84,7 @@ export class Log {
   readonly #allEvents;
 
   constructor(db: Database) {
+    this.#kept = new CommittedCache(db, 1);
     this.#head = db.prepare<[], { index: number; time: number; hash: Uint8Array }>(
       `SELECT entry_index AS "index", time, hash FROM log ORDER BY entry_index DESC LIMIT 1`,
     );
@@ -111,7 +114,7 @@ export class Log {
 
   /** The last entry. */
   head(): LogHead {
-    return this.#head.get() ?? { index: 0, time: 0, hash: new Uint8Array() };
+    return this.#kept.get("head", () => this.#head.get() ?? { index: 0, time: 0, hash: new Uint8Array() });
   }
 
   /**
@@ -136,6 +139,7 @@ export class Log {
       sequence: entry.event?.sequence ?? null,
       event: entry.event?.statement ?? null,
     });
+    this.#kept.clear();
     return { index, time: entry.time, hash };
   }
 
