@@ -1,6 +1,6 @@
 import { fromBinary, toBinary } from "@bufbuild/protobuf";
 import { RetentionPolicy, StorageType, type StoredMsg } from "nats";
-import { expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { type SessionRevoked, SessionRevokedSchema } from "../../gen/omi/auth/v1/session_service_pb.ts";
 import { Party } from "../../gen/omi/directory/v1/directory_pb.ts";
 import { StatementSchema } from "../../gen/omi/statement/v1/statement_pb.ts";
@@ -11,10 +11,12 @@ import { startProvider } from "../auth/support.ts";
 import { temporaryFolder } from "../support/files.ts";
 import { testKey } from "../support/keys.ts";
 import { providers } from "../support/registry.ts";
+import { openEar } from "./support/listening.ts";
 import { LiveClock } from "./support/live-clock.ts";
 import { startNats, type TestNats } from "./support/nats-server.ts";
 import { bareConnection } from "./support/publishing.ts";
 import { sessionCarriersFrom, sessionPublisherTo, sessionStream } from "./support/sessions.ts";
+import { startStallingProxy } from "./support/stalling-proxy.ts";
 
 const patient = { timeout: 60_000, interval: 20 };
 
@@ -160,3 +162,29 @@ test("what others publish under the subject, forged, doubled or no event at all,
   expect(await accepts(world.article, first)).toBe("TOKEN_REVOKED");
   expect(await accepts(world.article, bob.accessToken)).toBe("ok");
 });
+
+describe.each(["cut", "stall"] as const)(
+  "the network breaks (%s) when a carrier has subscribed and waits for an answer",
+  (breaks) => {
+    async function openBroken() {
+      const nats = await startNats();
+      const proxy = await startStallingProxy(nats.port);
+      const subscribed = proxy.untilSaid("SUB omi.v1.auth.");
+      const ear = openEar(sessionCarriersFrom(proxy)("auth.test"), ["test.omi-registry.alice.shop.0a1b2c"]);
+      await subscribed;
+      proxy[breaks]();
+      return ear;
+    }
+
+    test("it comes back", async () => {
+      const ear = await openBroken();
+      await expect.poll(ear.connected, patient).toBe(1);
+    });
+
+    test("it can be closed", async () => {
+      const ear = await openBroken();
+      await ear.connection.close();
+      expect(ear.connected()).toBe(0);
+    });
+  },
+);

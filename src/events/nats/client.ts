@@ -5,6 +5,7 @@ import {
   credsAuthenticator,
   DebugEvents,
   DeliverPolicy,
+  deadline,
   type JsMsg,
   type NatsConnection as NatsClient,
   NatsError,
@@ -111,7 +112,7 @@ export interface NatsConnection {
    * @returns ends it
    */
   subscribe(subject: string, onMessage: (data: Uint8Array) => void, onDenied: (error: unknown) => void): () => void;
-  /** Resolves when the server has taken all that was said to it so far. */
+  /** Resolves when the server has taken all that was said to it so far. Rejects if it doesn't say so, or the connection ends. */
   flush(): Promise<void>;
   close(): Promise<void>;
 }
@@ -232,7 +233,11 @@ class Connection implements NatsConnection {
   }
 
   flush(): Promise<void> {
-    return this.#nats.flush();
+    // The library never tells who waits for this that the connection is lost.
+    const lost = this.ended.then(() => {
+      throw new Error("the connection ended");
+    });
+    return deadline(Promise.race([this.#nats.flush(), lost]), REQUEST_TIMEOUT_MS);
   }
 
   async close(): Promise<void> {
