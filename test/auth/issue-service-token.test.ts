@@ -1,8 +1,5 @@
-import { createClient } from "@connectrpc/connect";
-import { createConnectTransport } from "@connectrpc/connect-node";
-import { describe, expect, test, vi } from "vitest";
+import { describe, expect, test } from "vitest";
 import { ServiceTokenService } from "../../gen/omi/auth/v1/token_service_pb.ts";
-import { SubscriberService } from "../../gen/omi/event/v1/subscriber_service_pb.ts";
 import { OperationalRole } from "../../gen/omi/registry/v1/app_pb.ts";
 import type { Statement } from "../../gen/omi/statement/v1/statement_pb.ts";
 import { Reason, reasonName } from "../../src/core/refusal.ts";
@@ -27,7 +24,14 @@ import { temporaryFolder } from "../support/files.ts";
 import { testKey, testNonce } from "../support/keys.ts";
 import type { RunningRegistry } from "../support/registry.ts";
 import { tokenRequestOf, tokensOf } from "./service-tokens.ts";
-import { outcomeOf, type RunningProvider, startAnnouncedMesh, startProvider, terminateOf } from "./support.ts";
+import {
+  outcomeOf,
+  type RunningProvider,
+  startAnnouncedMesh,
+  startProvider,
+  terminateOf,
+  untilHeard,
+} from "./support.ts";
 
 type World = {
   readonly registry: RunningRegistry;
@@ -274,16 +278,7 @@ describe("IssueServiceToken", () => {
       async arrange(world) {
         await rotateTestService(world.registry, world.service, { gracePeriodSeconds: 1 });
         // Once the provider has heard of the rotation, nothing makes it ask again before the grace ends.
-        const subscriber = createClient(
-          SubscriberService,
-          createConnectTransport({ baseUrl: world.provider.url, httpVersion: "2" }),
-        );
-        const { appId } = world.app;
-        const app = await world.registry.events.listEvents({ appId });
-        await vi.waitFor(async () => {
-          const { appliedSequence } = await subscriber.getSubscription({ appId });
-          expect(appliedSequence).toBe(BigInt(app.events.length));
-        });
+        await untilHeard(world.provider, world.app);
         await issue(world, request(world));
         world.registry.clock.advance(2);
       },

@@ -2,12 +2,13 @@ import { create } from "@bufbuild/protobuf";
 import { type Client, createClient } from "@connectrpc/connect";
 import { createConnectTransport } from "@connectrpc/connect-node";
 import pino from "pino";
-import { onTestFinished } from "vitest";
+import { expect, onTestFinished } from "vitest";
 import { DataHandling, RotateServiceKeySchema, TerminateSchema } from "../../gen/omi/agent/v1/agent_pb.ts";
 import { TenancyService } from "../../gen/omi/agent/v1/agent_service_pb.ts";
 import { type AuthProvisioned, AuthProvisionedSchema, ProvisionAuthSchema } from "../../gen/omi/auth/v1/auth_pb.ts";
 import { AuthProviderService, UserService } from "../../gen/omi/auth/v1/auth_service_pb.ts";
 import { DirectoryEntrySchema, Party } from "../../gen/omi/directory/v1/directory_pb.ts";
+import { SubscriberService } from "../../gen/omi/event/v1/subscriber_service_pb.ts";
 import { KeyAlgorithm } from "../../gen/omi/key/v1/key_pb.ts";
 import { AppAnswerSchema, AuthAnnouncementSchema } from "../../gen/omi/registry/v1/app_pb.ts";
 import type { Header, Statement } from "../../gen/omi/statement/v1/statement_pb.ts";
@@ -37,6 +38,7 @@ export interface RunningProvider {
   auth: Client<typeof AuthProviderService>;
   users: Client<typeof UserService>;
   tenancy: Client<typeof TenancyService>;
+  subscriptions: Client<typeof SubscriberService>;
   clock: FakeClock;
   registry: RunningRegistry;
   /** Where it listens, e.g. `http://127.0.0.1:43210`. */
@@ -82,6 +84,7 @@ export async function startProvider(
     auth: createClient(AuthProviderService, transport),
     users: createClient(UserService, transport),
     tenancy: createClient(TenancyService, transport),
+    subscriptions: createClient(SubscriberService, transport),
     clock,
     registry,
     url,
@@ -189,6 +192,16 @@ export async function announce(provider: RunningProvider, app: TestApp): Promise
   const { answer, message } = await provision(provider, provisionOf(provider, app));
   await announceAnswer(provider, app, answer);
   return message;
+}
+
+/**
+ * Waits until a provider has heard of all that happened to an app so far: what it reads of the app from then on, nothing that
+ * happened before makes it forget again.
+ */
+export async function untilHeard({ registry, subscriptions }: RunningProvider, { appId }: TestApp): Promise<void> {
+  const { events } = await registry.events.listEvents({ appId });
+  const applied = async () => Number((await subscriptions.getSubscription({ appId })).appliedSequence);
+  await expect.poll(applied, { timeout: 10_000, interval: 5 }).toBe(events.length);
 }
 
 /** An order to end the app's tenant. */

@@ -21,6 +21,7 @@ import {
   startAnnouncedMesh,
   startMesh,
   startProvider,
+  untilHeard,
 } from "./support.ts";
 
 const password = "correct horse battery";
@@ -351,6 +352,7 @@ describe("the app at its registry", () => {
   test("can't be asked: tokens go on for seconds, then VIEW_STALE", async () => {
     const { registry, provider, app } = await startAnnouncedMesh();
     await signUp(provider, app);
+    await untilHeard(provider, app);
     const { refreshToken } = await signIn(provider, app);
     await registry.stop();
     expect(await outcomeOf(signIn(provider, app))).toBe("ok");
