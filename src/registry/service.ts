@@ -73,7 +73,7 @@ export interface RegistryOptions {
   publisher?: Publisher;
   /** The most writes that one commit covers; see `WriteQueueOptions`. */
   writeBatchSize?: number;
-  /** Bound on the memory that answers kept for further callers take, in bytes; 160 MiB if absent. */
+  /** Bound on the memory that answers kept for further callers take, in bytes; 128 MiB if absent. */
   answerCacheBytes?: number;
   /** See `WriteQueue`; for tests. */
   failpoint?: (name: string) => void;
@@ -82,7 +82,7 @@ export interface RegistryOptions {
 /** Silence proves nothing, so each stream of events has heads in it this often, in milliseconds. */
 const headsIntervalMs = 5000;
 
-const defaultAnswerCacheBytes = 160 * 1024 * 1024;
+const defaultAnswerCacheBytes = 128 * 1024 * 1024;
 
 /** A running registry, to be mounted on a server. */
 export interface Registry {
