@@ -17,8 +17,8 @@ import { resolveApp } from "./rpc/resolve-app.ts";
 import { resolveNamespace } from "./rpc/resolve-namespace.ts";
 import { resolveRegistry } from "./rpc/resolve-registry.ts";
 import { resolveService } from "./rpc/resolve-service.ts";
-import { type UnsignedFrame, unsignedFrame } from "./signed-frame.ts";
 import { subjectsOf } from "./subjects.ts";
+import { type UnsignedFrame, unsignedFrame } from "./unsigned-frame.ts";
 
 /** A question of any read. */
 type Question = Message & { nonce: Uint8Array };
