@@ -30,10 +30,11 @@ export function openDatabase(path: string, migrations: readonly Migration[]): Da
   db.pragma("foreign_keys = ON");
   db.pragma("busy_timeout = 5000");
   db.pragma("trusted_schema = OFF");
-  // What a job of a batch may have to take back is kept in memory: pages beyond 64 KiB would go to a temporary file.
-  db.pragma("temp_store = MEMORY");
   db.pragma(`cache_size = -${PAGE_CACHE_KIB}`);
   migrate(db, migrations);
+  // What a job of a batch may have to take back is kept in memory: pages beyond 64 KiB would go to a temporary file. Not what
+  // a migration sorts, which has no bound.
+  db.pragma("temp_store = MEMORY");
   return db;
 }
 
