@@ -1,4 +1,4 @@
-import type { IncomingHttpHeaders, OutgoingHttpHeaders } from "node:http";
+import type { OutgoingHttpHeaders } from "node:http";
 import type { ServerHttp2Stream } from "node:http2";
 import { type DescMethodServerStreaming, type DescMethodUnary, fromBinary, type Message } from "@bufbuild/protobuf";
 import { MethodOptions_IdempotencyLevel as Idempotency } from "@bufbuild/protobuf/wkt";
@@ -31,6 +31,7 @@ import {
   type ReadyAnswers,
 } from "./ready-answers.ts";
 import type { MessageSource, ReadyStreams } from "./ready-streams.ts";
+import { RequestHeaders } from "./request-headers.ts";
 import { chosenRequestId, type RequestIds } from "./request-id.ts";
 import type { PeerFinder } from "./trusted-proxies.ts";
 
@@ -203,7 +204,7 @@ export function createFastPath(options: FastPathOptions): FastPath {
       const stream = new FastStream(options, http2, call, compressible);
       let source: MessageSource;
       try {
-        source = open(bytes.subarray(FRAME_PREFIX_BYTES), () => stream.wake(), headersOf(given));
+        source = open(bytes.subarray(FRAME_PREFIX_BYTES), () => stream.wake(), new RequestHeaders(given));
       } catch {
         return false; // connect asks again, and tells the caller and the log what is wrong
       }
@@ -231,14 +232,4 @@ function messageIn({ input }: DescMethodUnary, { kind }: UnaryRequest, { bytes }
   } catch {
     return;
   }
-}
-
-// In a function of its own: what a closure knows of, all closures beside it hold on to, and one of them lasts.
-function headersOf(given: IncomingHttpHeaders): Pick<Headers, "get"> {
-  return {
-    get(name) {
-      const value = given[name.toLowerCase()];
-      return Array.isArray(value) ? value.join(", ") : (value ?? null);
-    },
-  };
 }

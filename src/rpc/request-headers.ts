@@ -33,7 +33,8 @@ export class RequestHeaders extends Headers {
     const get = prototype.get;
     override("get", function (this: RequestHeaders, name: string) {
       const value = this.#given?.[name];
-      if (typeof value === "string" && !name.startsWith(":")) return value.trim();
+      // What has space at its ends is left to the platform, which knows what counts as such.
+      if (typeof value === "string" && value.trim() === value && !name.startsWith(":")) return value;
       this.#copy();
       return Reflect.apply(get, this, [name]);
     });

@@ -43,6 +43,12 @@ const cases: Case[] = [
   { name: "no space", credentials: () => new Headers({ authorization: "Bearer" }), outcome: "TOKEN_MISSING" },
   { name: "not a token", credentials: () => "one.two", outcome: "TOKEN_INVALID form" },
   {
+    name: "another space behind it than a plain one",
+    credentials: ({ registry, service }) =>
+      new Headers({ authorization: `Bearer ${tokenFor(registry, service)}\u00a0` }),
+    outcome: "TOKEN_INVALID form",
+  },
+  {
     name: "two words",
     credentials: () => new Headers({ authorization: "Bearer one two" }),
     outcome: "TOKEN_INVALID form",

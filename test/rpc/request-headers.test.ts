@@ -7,6 +7,7 @@ const given = {
   "content-type": "application/proto",
   "set-cookie": ["a=1", "b=2"],
   "x-padded": " two ",
+  "x-other-space": "\u00a0two",
 };
 
 /** The same as the platform makes them. */
@@ -18,7 +19,7 @@ function platformHeaders(): Headers {
 }
 
 test.each<[string, (headers: Headers) => unknown]>([
-  ["get", (headers) => ["authorization", "x-padded", "content-type"].map((name) => headers.get(name))],
+  ["get", (headers) => ["authorization", "x-padded", "x-other-space", "content-type"].map((name) => headers.get(name))],
   ["get in any case", (headers) => headers.get("Authorization")],
   ["get of several", (headers) => headers.get("set-cookie")],
   ["get of none", (headers) => ["x-none", "constructor", "__proto__"].map((name) => headers.get(name))],
