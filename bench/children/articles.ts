@@ -8,7 +8,7 @@ import { ArticleStore, articleMigrations } from "../../src/programs/cms-article/
 import { createArticle } from "../../src/programs/cms-article/rpc/create-article.ts";
 import { getArticle } from "../../src/programs/cms-article/rpc/get-article.ts";
 import { listArticles } from "../../src/programs/cms-article/rpc/list-articles.ts";
-import { boundedRequests } from "../../src/rpc/bounds.ts";
+import { boundedRequests } from "../../src/rpc/handlers/bounds.ts";
 import { createServer } from "../../src/rpc/server.ts";
 import { openDatabase } from "../../src/store/database.ts";
 import { WriteQueue } from "../../src/store/write-queue.ts";

@@ -8,7 +8,7 @@ import { create, toBinary } from "@bufbuild/protobuf";
 import { ResolveServiceRequestSchema } from "../../gen/omi/registry/v1/resolver_service_pb.ts";
 import { toBase64Url } from "../../src/core/bytes.ts";
 import { systemRandom } from "../../src/core/random.ts";
-import { frameOf } from "../../src/rpc/ready-answers.ts";
+import { frameOf } from "../../src/rpc/ready/ready-answers.ts";
 import { startChild } from "../child.ts";
 import type { BareChildOptions } from "../children/bare.ts";
 import type { Loop } from "../children/loops.ts";

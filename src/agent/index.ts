@@ -12,7 +12,7 @@ export { clientConfigSchema } from "../directory/client-config.ts";
 export { type Connections, createConnections } from "../directory/connections.ts";
 export { createPinFile } from "../directory/pin-file.ts";
 export { createViews } from "../directory/views.ts";
-export { boundedRequests } from "../rpc/bounds.ts";
+export { boundedRequests } from "../rpc/handlers/bounds.ts";
 export { createServer, type Server, type ServerOptions } from "../rpc/server.ts";
 export { createSigningKey, type SigningKey } from "../statement/crypto.ts";
 export { callerOf } from "./access.ts";

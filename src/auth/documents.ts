@@ -2,7 +2,7 @@ import { parseAppId } from "../core/app-id.ts";
 import { toBase64Url } from "../core/bytes.ts";
 import { unixSeconds } from "../core/clock.ts";
 import { Reason, Refusal } from "../core/refusal.ts";
-import type { HttpResponse, HttpRoute } from "../rpc/http-routes.ts";
+import type { HttpResponse, HttpRoute } from "../rpc/http/http-routes.ts";
 import { announcementOf } from "./announcement.ts";
 import { type AuthCore, tenantOf } from "./core.ts";
 

@@ -3,8 +3,8 @@ import { CommanderError } from "commander";
 import { ConfigError } from "../core/config.ts";
 import { KeyFileError } from "../core/key-file.ts";
 import { Reason, Refusal } from "../core/refusal.ts";
-import { codeOf } from "../rpc/codes.ts";
-import { RemoteRefusal } from "../rpc/errors.ts";
+import { codeOf } from "../rpc/call/codes.ts";
+import { RemoteRefusal } from "../rpc/call/errors.ts";
 
 /** How the command ended, for scripts. */
 export const ExitCode = {

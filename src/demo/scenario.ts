@@ -14,7 +14,7 @@ import { isRefusal, Reason } from "../core/refusal.ts";
 import { createDeveloper, type Developer } from "../developer/developer.ts";
 import type { Connections } from "../directory/connections.ts";
 import { meshDomains } from "../operator/mesh.ts";
-import { createTransport } from "../rpc/client.ts";
+import { createTransport } from "../rpc/client/client.ts";
 import type { SigningKey } from "../statement/crypto.ts";
 import { keyIdOf } from "../statement/key-id.ts";
 import type { Narrator } from "./narrator.ts";

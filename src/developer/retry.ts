@@ -1,7 +1,7 @@
 import { Code } from "@connectrpc/connect";
 import type { Clock } from "../core/clock.ts";
 import { isRefusal } from "../core/refusal.ts";
-import { codeOf } from "../rpc/codes.ts";
+import { codeOf } from "../rpc/call/codes.ts";
 
 // Waits before the second, third and fourth attempt, in milliseconds.
 const WAITS_MS = [250, 1000, 4000];

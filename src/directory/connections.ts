@@ -2,7 +2,7 @@ import type { Transport } from "@connectrpc/connect";
 import type { Clock } from "../core/clock.ts";
 import type { Random } from "../core/random.ts";
 import { Reason } from "../core/refusal.ts";
-import { createDialer, type Dialer } from "../rpc/dial.ts";
+import { createDialer, type Dialer } from "../rpc/client/dial.ts";
 import { type ClientConfig, plainHosts, privateHosts } from "./client-config.ts";
 import { createDirectory, type Directory } from "./directory.ts";
 import type { PinStore } from "./pin-store.ts";

@@ -2,7 +2,7 @@ import type { DirectoryEntry } from "../../gen/omi/directory/v1/directory_pb.ts"
 import type { Clock } from "../core/clock.ts";
 import { isDomain } from "../core/domain.ts";
 import { Reason, Refusal } from "../core/refusal.ts";
-import type { Dialer } from "../rpc/dial.ts";
+import type { Dialer } from "../rpc/client/dial.ts";
 import { LruCache } from "../statement/lru-cache.ts";
 import { readWellKnown } from "./well-known.ts";
 

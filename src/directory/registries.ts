@@ -4,7 +4,7 @@ import type { Clock } from "../core/clock.ts";
 import { fieldInvalid } from "../core/field-invalid.ts";
 import type { Random } from "../core/random.ts";
 import { Reason } from "../core/refusal.ts";
-import type { Dialer } from "../rpc/dial.ts";
+import type { Dialer } from "../rpc/client/dial.ts";
 import { describeFormat } from "../statement/format.ts";
 import { LruCache } from "../statement/lru-cache.ts";
 import type { Directory } from "./directory.ts";

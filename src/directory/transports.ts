@@ -1,6 +1,6 @@
 import type { Transport } from "@connectrpc/connect";
 import type { DirectoryEntry } from "../../gen/omi/directory/v1/directory_pb.ts";
-import { type ClosableTransport, createTransport, type TransportOptions } from "../rpc/client.ts";
+import { type ClosableTransport, createTransport, type TransportOptions } from "../rpc/client/client.ts";
 
 /** Gives the way to the server of a directory entry. */
 export type TransportOf = (entry: Pick<DirectoryEntry, "baseUrl">) => Transport;

@@ -2,9 +2,9 @@ import { type JsonValue, toJsonString } from "@bufbuild/protobuf";
 import { type DirectoryEntry, DirectoryEntrySchema } from "../../gen/omi/directory/v1/directory_pb.ts";
 import type { Clock } from "../core/clock.ts";
 import { Reason, Refusal } from "../core/refusal.ts";
-import type { Dialer } from "../rpc/dial.ts";
-import { fetchDocument } from "../rpc/fetch-document.ts";
-import type { HttpRoute } from "../rpc/http-routes.ts";
+import type { Dialer } from "../rpc/client/dial.ts";
+import { fetchDocument } from "../rpc/client/fetch-document.ts";
+import type { HttpRoute } from "../rpc/http/http-routes.ts";
 import { parseEntry } from "./entry.ts";
 
 /** Where a domain describes itself. */

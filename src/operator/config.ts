@@ -5,7 +5,7 @@ import { alsoBesideOthers } from "../core/config.ts";
 import { isAtOrBelow, isDomain } from "../core/domain.ts";
 import { parseUrl } from "../core/url.ts";
 import { clientConfigSchema } from "../directory/client-config.ts";
-import { isNetwork } from "../rpc/trusted-proxies.ts";
+import { isNetwork } from "../rpc/http/trusted-proxies.ts";
 import { publicKeyProblem } from "../statement/crypto.ts";
 import { eventsSchema } from "./events.ts";
 

@@ -5,7 +5,7 @@ import { createLogger } from "../core/log.ts";
 import { systemRandom } from "../core/random.ts";
 import { createConnections } from "../directory/connections.ts";
 import { createPinFile } from "../directory/pin-file.ts";
-import { Readiness } from "../rpc/readiness.ts";
+import { Readiness } from "../rpc/handlers/readiness.ts";
 import { createServer } from "../rpc/server.ts";
 import { processConfigSchema } from "./config.ts";
 import { mustHoldAlone } from "./hold.ts";

@@ -3,7 +3,7 @@ import { WireType } from "@bufbuild/protobuf/wire";
 import { ResolverService } from "../../gen/omi/registry/v1/resolver_service_pb.ts";
 import { AnswerHeaderSchema } from "../../gen/omi/statement/v1/statement_pb.ts";
 import { toBase64Url } from "../core/bytes.ts";
-import { FRAME_PREFIX_BYTES, type ReadyAnswer, type ReadyAnswers } from "../rpc/ready-answers.ts";
+import { FRAME_PREFIX_BYTES, type ReadyAnswer, type ReadyAnswers } from "../rpc/ready/ready-answers.ts";
 import { checkBounds } from "../statement/bounds.ts";
 import { encodeCanonical } from "../statement/canonical.ts";
 import { sha256 } from "../statement/crypto.ts";

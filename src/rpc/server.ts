@@ -6,19 +6,19 @@ import { type Clock, systemClock } from "../core/clock.ts";
 import { ConfigError } from "../core/config.ts";
 import { type Random, systemRandom } from "../core/random.ts";
 import { Reason, Refusal } from "../core/refusal.ts";
-import type { CorsOptions } from "./cors.ts";
-import { createDispatch } from "./dispatch.ts";
-import { createFront } from "./front.ts";
-import { createHandlers } from "./handlers.ts";
-import { healthRoute } from "./health.ts";
-import type { HttpRoute } from "./http-routes.ts";
-import { defaultLimits, type Limits } from "./limits.ts";
-import { OpenStreams } from "./open-streams.ts";
-import { Readiness } from "./readiness.ts";
-import type { ReadyAnswers } from "./ready-answers.ts";
-import type { ReadyStreams } from "./ready-streams.ts";
-import { keepCertificate, readCertificate, type TlsFiles } from "./tls-files.ts";
-import { createPeerFinder } from "./trusted-proxies.ts";
+import { defaultLimits, type Limits } from "./call/limits.ts";
+import { OpenStreams } from "./call/open-streams.ts";
+import { createHandlers } from "./handlers/handlers.ts";
+import { healthRoute } from "./handlers/health.ts";
+import { Readiness } from "./handlers/readiness.ts";
+import type { CorsOptions } from "./http/cors.ts";
+import type { HttpRoute } from "./http/http-routes.ts";
+import { createPeerFinder } from "./http/trusted-proxies.ts";
+import type { ReadyAnswers } from "./ready/ready-answers.ts";
+import type { ReadyStreams } from "./ready/ready-streams.ts";
+import { createDispatch } from "./server/dispatch.ts";
+import { createFront } from "./server/front.ts";
+import { keepCertificate, readCertificate, type TlsFiles } from "./server/tls-files.ts";
 
 /** What a server listens on, and what it serves. */
 export type ServerOptions = {

@@ -2,7 +2,7 @@ import { createHmac } from "node:crypto";
 import type { Clock } from "../core/clock.ts";
 import type { Random } from "../core/random.ts";
 import { Reason, Refusal } from "../core/refusal.ts";
-import type { Database } from "../store/database.ts";
+import type { Database } from "./database.ts";
 
 /** The tables of a {@link Throttle}. */
 export const throttleMigration = `

@@ -5,7 +5,7 @@ import type { Clock } from "../core/clock.ts";
 import { type Failpoint, noFailpoints } from "../core/failpoint.ts";
 import type { Random } from "../core/random.ts";
 import type { Registries } from "../directory/registries.ts";
-import { boundedRequests } from "../rpc/bounds.ts";
+import { boundedRequests } from "../rpc/handlers/bounds.ts";
 import { DEFAULT_WINDOW, type FreshnessWindow } from "../statement/freshness.ts";
 import type { Database } from "../store/database.ts";
 import { Nonces } from "../store/nonces.ts";

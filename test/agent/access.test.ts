@@ -7,7 +7,7 @@ import { ResolveAppResponseSchema, ResolverService } from "../../gen/omi/registr
 import { ArticleService } from "../../gen/omi/sample/article/v1/article_service_pb.ts";
 import { callerOf } from "../../src/agent/access.ts";
 import { Reason } from "../../src/core/refusal.ts";
-import { refusals } from "../../src/rpc/client.ts";
+import { refusals } from "../../src/rpc/client/client.ts";
 import { createServer } from "../../src/rpc/server.ts";
 import { logger, outcomeOf } from "../tenancy/support.ts";
 import { startProvisioned, tokenFor } from "./provisioned.ts";

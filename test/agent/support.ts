@@ -16,7 +16,7 @@ import { type Agent, type AgentOptions, createAgent } from "../../src/agent/agen
 import type { AgentHooks } from "../../src/agent/hooks.ts";
 import { Reason } from "../../src/core/refusal.ts";
 import { createViews } from "../../src/directory/views.ts";
-import { refusals } from "../../src/rpc/client.ts";
+import { refusals } from "../../src/rpc/client/client.ts";
 import { createServer } from "../../src/rpc/server.ts";
 import { openAnswer, statementId, verifySignature } from "../../src/statement/statement.ts";
 import { ServiceKeys } from "../../src/tenancy/service-keys.ts";

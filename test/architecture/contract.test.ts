@@ -20,7 +20,7 @@ import {
   StatementSchema,
 } from "../../gen/omi/statement/v1/statement_pb.ts";
 import { reasonName } from "../../src/core/refusal.ts";
-import { codeOf } from "../../src/rpc/codes.ts";
+import { codeOf } from "../../src/rpc/call/codes.ts";
 import { contract } from "../statement/contract.ts";
 import { commentOfMethod, commentOfValue, documentedMetadata, reasonsIn } from "./proto-text.ts";
 

@@ -7,7 +7,7 @@ import {
 } from "../../gen/omi/auth/v1/token_service_pb.ts";
 import type { Header, Statement } from "../../gen/omi/statement/v1/statement_pb.ts";
 import { Reason } from "../../src/core/refusal.ts";
-import { refusals } from "../../src/rpc/client.ts";
+import { refusals } from "../../src/rpc/client/client.ts";
 import type { SigningKey } from "../../src/statement/crypto.ts";
 import { signStatement } from "../../src/statement/statement.ts";
 import { headerAt, type TestService } from "../support/developer.ts";

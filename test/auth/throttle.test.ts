@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { Attempts } from "../../src/auth/attempts.ts";
 import { authMigrations } from "../../src/auth/migrations.ts";
-import { sourceOf } from "../../src/rpc/source.ts";
+import { sourceOf } from "../../src/rpc/call/source.ts";
 import { openDatabase } from "../../src/store/database.ts";
 import { Throttle } from "../../src/store/throttle.ts";
 import { WriteQueue } from "../../src/store/write-queue.ts";

@@ -7,7 +7,7 @@ import { KeyStatus } from "../../gen/omi/registry/v1/app_pb.ts";
 import { ServiceAnswerSchema } from "../../gen/omi/registry/v1/service_pb.ts";
 import type { Statement } from "../../gen/omi/statement/v1/statement_pb.ts";
 import { Reason, reasonName } from "../../src/core/refusal.ts";
-import { refusals } from "../../src/rpc/client.ts";
+import { refusals } from "../../src/rpc/client/client.ts";
 import { openAnswer, verifySignature } from "../../src/statement/statement.ts";
 import { documentedReasons, reasonsOfAccess } from "../architecture/proto-text.ts";
 import { refused } from "../contract/support/refused.ts";

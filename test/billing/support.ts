@@ -15,7 +15,7 @@ import type { Header, Statement } from "../../gen/omi/statement/v1/statement_pb.
 import { type Billing, type BillingOptions, createBilling } from "../../src/billing/billing.ts";
 import { Reason } from "../../src/core/refusal.ts";
 import { createViews } from "../../src/directory/views.ts";
-import { refusals } from "../../src/rpc/client.ts";
+import { refusals } from "../../src/rpc/client/client.ts";
 import { createServer } from "../../src/rpc/server.ts";
 import type { SigningKey } from "../../src/statement/crypto.ts";
 import { openAnswer, signStatement, statementId, verifySignature } from "../../src/statement/statement.ts";

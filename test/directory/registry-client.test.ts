@@ -16,7 +16,7 @@ import type { AnswerHeader, Statement } from "../../gen/omi/statement/v1/stateme
 import { Reason } from "../../src/core/refusal.ts";
 import type { RegistryClient } from "../../src/directory/registry-client.ts";
 import type { WatchItem } from "../../src/directory/registry-events.ts";
-import { RemoteRefusal } from "../../src/rpc/errors.ts";
+import { RemoteRefusal } from "../../src/rpc/call/errors.ts";
 import type { SigningKey } from "../../src/statement/crypto.ts";
 import { openAnswer, signStatement } from "../../src/statement/statement.ts";
 import {

@@ -9,7 +9,7 @@ import { ArticleService } from "../../gen/omi/sample/article/v1/article_service_
 import { Reason } from "../../src/core/refusal.ts";
 import { createViews } from "../../src/directory/views.ts";
 import { createCmsArticle } from "../../src/programs/cms-article/cms-article.ts";
-import { refusals } from "../../src/rpc/client.ts";
+import { refusals } from "../../src/rpc/client/client.ts";
 import { createServer } from "../../src/rpc/server.ts";
 import { tokenFor } from "../agent/provisioned.ts";
 import { announcementOf, registerTestApp, type TestApp } from "../support/developer.ts";

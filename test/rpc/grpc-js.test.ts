@@ -13,9 +13,9 @@ import {
 } from "@grpc/grpc-js";
 import { expect, test } from "vitest";
 import { Reason, Refusal } from "../../src/core/refusal.ts";
-import { detailOf } from "../../src/rpc/errors.ts";
-import { frameOf } from "../../src/rpc/ready-answers.ts";
-import type { OpenStream } from "../../src/rpc/ready-streams.ts";
+import { detailOf } from "../../src/rpc/call/errors.ts";
+import { frameOf } from "../../src/rpc/ready/ready-answers.ts";
+import type { OpenStream } from "../../src/rpc/ready/ready-streams.ts";
 import { EchoService } from "./support/echo.ts";
 import { collect } from "./support/outcomes.ts";
 import { cleanUp, start, tls } from "./support/start.ts";

@@ -12,7 +12,7 @@ import { ResolverService } from "../../gen/omi/registry/v1/resolver_service_pb.t
 import { Reason, Refusal } from "../../src/core/refusal.ts";
 import type { Directory } from "../../src/directory/directory.ts";
 import { createRegistry, type Registry, type RegistryOptions } from "../../src/registry/service.ts";
-import { refusals } from "../../src/rpc/client.ts";
+import { refusals } from "../../src/rpc/client/client.ts";
 import { createServer } from "../../src/rpc/server.ts";
 import type { SigningKey } from "../../src/statement/crypto.ts";
 import { FakeClock } from "./clock.ts";

@@ -1,7 +1,7 @@
 import type { ConnectRouter } from "@connectrpc/connect";
 import { SubscriberService } from "../../../gen/omi/event/v1/subscriber_service_pb.ts";
 import { Reason, Refusal } from "../../core/refusal.ts";
-import { boundedRequests } from "../../rpc/bounds.ts";
+import { boundedRequests } from "../../rpc/handlers/bounds.ts";
 import type { Subscriber } from "./subscriber.ts";
 
 /** Serves `SubscriberService` for the part's subscriber. */

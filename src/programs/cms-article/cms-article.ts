@@ -1,8 +1,8 @@
 import type { ConnectRouter } from "@connectrpc/connect";
 import { ArticleService } from "../../../gen/omi/sample/article/v1/article_service_pb.ts";
 import { type Agent, type AgentOptions, createAgent } from "../../agent/agent.ts";
-import { boundedRequests } from "../../rpc/bounds.ts";
-import type { HttpRoute } from "../../rpc/http-routes.ts";
+import { boundedRequests } from "../../rpc/handlers/bounds.ts";
+import type { HttpRoute } from "../../rpc/http/http-routes.ts";
 import { openDatabase } from "../../store/database.ts";
 import { WriteQueue } from "../../store/write-queue.ts";
 import type { TenantId } from "../../tenancy/tenants.ts";

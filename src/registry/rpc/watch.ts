@@ -2,7 +2,7 @@ import { fromBinary } from "@bufbuild/protobuf";
 import { type WatchRequest, WatchRequestSchema } from "../../../gen/omi/event/v1/event_service_pb.ts";
 import type { Sleeper } from "../../events/alarm.ts";
 import type { Listener } from "../../events/watch-hub.ts";
-import type { MessageSource } from "../../rpc/ready-streams.ts";
+import type { MessageSource } from "../../rpc/ready/ready-streams.ts";
 import { checkBounds } from "../../statement/bounds.ts";
 import type { RegistryCore } from "../core.ts";
 import { requireApp } from "../rules/authority.ts";

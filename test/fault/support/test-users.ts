@@ -4,7 +4,7 @@ import { ArticleService } from "../../../gen/omi/sample/article/v1/article_servi
 import { isRefusal, Reason } from "../../../src/core/refusal.ts";
 import type { Connections } from "../../../src/directory/connections.ts";
 import { meshDomains } from "../../../src/operator/mesh.ts";
-import { createTransport } from "../../../src/rpc/client.ts";
+import { createTransport } from "../../../src/rpc/client/client.ts";
 import type { ServiceStory } from "./story.ts";
 import { milliseconds } from "./wait.ts";
 

@@ -2,7 +2,7 @@ import { once } from "node:events";
 import http from "node:http";
 import http2 from "node:http2";
 import { type Clock, systemClock } from "../../../src/core/clock.ts";
-import { defaultLimits } from "../../../src/rpc/limits.ts";
+import { defaultLimits } from "../../../src/rpc/call/limits.ts";
 
 export type HttpVersion = "1.1" | "2";
 

@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import type { Transport } from "@connectrpc/connect";
 import { createConnectTransport, createGrpcTransport, createGrpcWebTransport } from "@connectrpc/connect-node";
-import { Http2Sessions } from "../../../src/rpc/http2-sessions.ts";
+import { Http2Sessions } from "../../../src/rpc/client/http2-sessions.ts";
 import { cleanUp, tls } from "./start.ts";
 
 type HttpVersion = "1.1" | "2";

@@ -1,7 +1,7 @@
 import type { ServiceImpl } from "@connectrpc/connect";
 import { afterEach } from "vitest";
 import { createLogger } from "../../../src/core/log.ts";
-import { createDialer, type Dialer } from "../../../src/rpc/dial.ts";
+import { createDialer, type Dialer } from "../../../src/rpc/client/dial.ts";
 import { createServer, type Server, type ServerOptions } from "../../../src/rpc/server.ts";
 import { EchoService } from "./echo.ts";
 

@@ -1,0 +1,200 @@
+import type { OutgoingHttpHeaders } from "node:http";
+import { create, type Message, toBinary } from "@bufbuild/protobuf";
+import {
+  type ConnectError,
+  createContextValues,
+  type Interceptor,
+  type UnaryRequest,
+  type UnaryResponse,
+} from "@connectrpc/connect";
+import { codeToHttpStatus, errorToJsonBytes } from "@connectrpc/connect/protocol-connect";
+import { setTrailerStatus } from "@connectrpc/connect/protocol-grpc";
+import type { Clock } from "../../core/clock.ts";
+import { Reason, Refusal, reasonName } from "../../core/refusal.ts";
+import { type Call, callKey } from "../call/context.ts";
+import { connectErrorOf, internal } from "../call/errors.ts";
+import { refusalOfHandler } from "../call/outcome.ts";
+import { COMPRESS_MIN_BYTES } from "../handlers/handlers.ts";
+import type { UnaryRpc } from "../handlers/unary-rpcs.ts";
+import type { AccessLog } from "../http/access-log.ts";
+import { type CorsOptions, corsHeaders } from "../http/cors.ts";
+import { FRAME_PREFIX_BYTES, frameOf } from "../ready/ready-answers.ts";
+import { contextFor, createFastContext, type FastContext, nodeHeaders, requestOf, responseOf } from "./fast-context.ts";
+import { GRPC_OK, type Outlet } from "./fast-reply.ts";
+import type { UnaryRequest as RequestHead } from "./fast-request.ts";
+import { compressed } from "./fast-stream.ts";
+
+/** What all calls of a server share. */
+type CallHost = {
+  readonly clock: Clock;
+  readonly accessLog: AccessLog;
+  readonly cors: CorsOptions | undefined;
+};
+
+/** What a call is made of. */
+type CallParts = {
+  readonly rpc: UnaryRpc;
+  readonly head: RequestHead;
+  readonly call: Call;
+  readonly outlet: Outlet;
+  /** When the request came, in milliseconds since 1970. */
+  readonly start: number;
+  /** Until when it has to be answered. */
+  readonly deadline: number;
+};
+
+const CONNECT_HEADERS = { "content-type": "application/proto" };
+const GRPC_HEADERS = { "content-type": "application/grpc+proto" };
+const GRPC_GZIP_HEADERS = { ...GRPC_HEADERS, "grpc-encoding": "gzip" };
+
+// Why signals are aborted that nobody listens to any more: without a reason, each would make an error with a stack.
+const over = new Error("the call is over");
+const gone = new Error("the caller has left");
+
+/**
+ * A unary call on the fast path: leads a message through the interceptors to the handler, and the answer back. It does what
+ * connect does, and what `guard` adds to that.
+ */
+export class FastCall {
+  readonly #host: CallHost;
+  readonly #parts: CallParts;
+  readonly #plainHeaders: Readonly<Record<string, string>>;
+  readonly #context: FastContext;
+  readonly #cancelDeadline: () => void;
+  /** True once it is known how the call ends. */
+  #over = false;
+  #status = 200;
+
+  constructor(host: CallHost, parts: CallParts) {
+    const { clock } = host;
+    const { rpc, head, call, outlet, deadline } = parts;
+    const grpc = head.kind === "grpc";
+    this.#host = host;
+    this.#parts = parts;
+    this.#plainHeaders = !grpc ? CONNECT_HEADERS : head.compressible ? GRPC_GZIP_HEADERS : GRPC_HEADERS;
+    this.#context = createFastContext({
+      method: rpc.method,
+      protocolName: call.protocol,
+      values: createContextValues().set(callKey, call),
+      url: () => new URL(head.path, `${outlet.encrypted ? "https" : "http"}://${head.authority}`).toString(),
+      timeoutMs: () => deadline - clock.now(),
+      requestHeaders: head.headers,
+      responseHeaders: this.#plainHeaders,
+    });
+    outlet.whenClosed((cut) => this.#closed(cut));
+    this.#cancelDeadline = clock.setTimer(deadline - clock.now(), () =>
+      this.#refuse(new Refusal(Reason.DEADLINE_EXCEEDED, "the deadline has passed")),
+    );
+  }
+
+  /** Has the handler answer. */
+  begin(message: Message): void {
+    this.#run(message).then(
+      (response) => this.#answer(response),
+      (error: unknown) => {
+        if (!this.#over) this.#refuse(refusalOfHandler(error, this.#parts.call));
+      },
+    );
+  }
+
+  async #run(message: Message): Promise<UnaryResponse> {
+    const { method, impl, interceptors } = this.#parts.rpc;
+    const context = this.#context;
+    const request = requestOf(context, message);
+    let made: UnaryResponse | undefined;
+    const handle = async (given: UnaryRequest): Promise<UnaryResponse> => {
+      const answer = await impl(given.message, given === request ? context : contextFor(context, given));
+      made = responseOf(context, create(method.output, answer));
+      return made;
+    };
+    const first = interceptors.reduceRight((next, intercept) => intercept(next), handle as Parameters<Interceptor>[0]);
+    const response = (await first(request)) as UnaryResponse;
+    if (response !== made) Object.assign(context.touched, { header: response.header, trailer: response.trailer });
+    return response;
+  }
+
+  #answer({ message }: UnaryResponse): void {
+    if (this.#over) return;
+    const { rpc, call } = this.#parts;
+    let frame: Uint8Array;
+    try {
+      frame = frameOf(toBinary(rpc.method.output, message));
+    } catch (error) {
+      call.log.error({ err: error, method: call.method }, "the answer could not be written");
+      this.#refuse(internal(call.requestId));
+      return;
+    }
+    this.#end(over);
+    this.#send(frame);
+  }
+
+  #refuse(refusal: Refusal): void {
+    const { head, call } = this.#parts;
+    call.refusal = refusal;
+    this.#end(refusal);
+    const error = connectErrorOf(refusal);
+    this.#send(head.kind === "grpc" ? undefined : frameOf(errorToJsonBytes(error, undefined)), error);
+  }
+
+  #end(reason: Error): void {
+    this.#over = true;
+    this.#cancelDeadline();
+    this.#context.abort(reason);
+  }
+
+  #send(frame: Uint8Array | undefined, error?: ConnectError): void {
+    const isLong = frame !== undefined && frame.length - FRAME_PREFIX_BYTES >= COMPRESS_MIN_BYTES;
+    if (isLong && this.#parts.head.compressible) {
+      compressed(frame).then(
+        (smaller) => this.#write(smaller, error),
+        (failure: unknown) => this.#refuse(refusalOfHandler(failure, this.#parts.call)),
+      );
+    } else {
+      this.#write(frame, error);
+    }
+  }
+
+  #write(frame: Uint8Array | undefined, error: ConnectError | undefined): void {
+    const { head, call, outlet } = this.#parts;
+    const { cors } = this.#host;
+    const { header, trailer } = this.#context.touched;
+    const headers: OutgoingHttpHeaders = {
+      "x-request-id": call.requestId,
+      ...(cors && corsHeaders(cors, head.headers.origin, false)),
+      ...(header === undefined ? this.#plainHeaders : nodeHeaders(header)),
+    };
+    if (head.kind === "grpc") {
+      const isPlain = error === undefined && trailer === undefined;
+      const trailers = isPlain ? GRPC_OK : nodeHeaders(setTrailerStatus(new Headers(trailer), error));
+      outlet.write({ status: 200, headers, body: frame, trailers });
+      return;
+    }
+    if (trailer !== undefined) {
+      for (const [name, value] of Object.entries(nodeHeaders(trailer))) headers[`trailer-${name}`] = value;
+    }
+    if (error !== undefined) {
+      this.#status = codeToHttpStatus(error.code);
+      headers["content-type"] = "application/json";
+    }
+    if (frame?.[0] === 1) headers["content-encoding"] = "gzip";
+    const body = frame?.subarray(FRAME_PREFIX_BYTES);
+    headers["content-length"] = body?.length;
+    outlet.write({ status: this.#status, headers, body });
+  }
+
+  #closed(cut: boolean): void {
+    const { call, outlet, start } = this.#parts;
+    const { accessLog, clock } = this.#host;
+    if (!this.#over) this.#end(gone);
+    accessLog(call.readOnly, {
+      requestId: call.requestId,
+      method: call.method,
+      protocol: call.protocol,
+      http: outlet.http,
+      peer: call.peer,
+      status: this.#status,
+      outcome: cut ? "cut" : call.refusal ? reasonName(call.refusal.reason) : "ok",
+      ms: clock.now() - start,
+    });
+  }
+}
