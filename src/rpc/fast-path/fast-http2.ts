@@ -1,4 +1,4 @@
-import { constants, type IncomingHttpHeaders, type ServerHttp2Stream } from "node:http2";
+import { constants, type IncomingHttpHeaders, type OutgoingHttpHeaders, type ServerHttp2Stream } from "node:http2";
 import { type BodyTaker, NO_BODY, type Received } from "../http/small-body.ts";
 import type { FastPath } from "./fast-path.ts";
 import { type FastReply, GRPC_OK, type Outlet } from "./fast-reply.ts";
@@ -78,9 +78,8 @@ class FastAnswer implements BodyTaker, Outlet {
     const { stream } = this.#call;
     if (trailers === GRPC_OK) stream.on("wantTrailers", sendOk);
     else if (trailers !== undefined) stream.on("wantTrailers", () => stream.sendTrailers(trailers));
-    const head = status === 200 ? headers : { ...headers, ":status": status };
     const isHeadOnly = body === undefined && trailers === undefined;
-    stream.respond(head, { waitForTrailers: trailers !== undefined, endStream: isHeadOnly });
+    stream.respond(headerList(status, headers), { waitForTrailers: trailers !== undefined, endStream: isHeadOnly });
     if (!isHeadOnly) stream.end(body);
   }
 
@@ -89,6 +88,17 @@ class FastAnswer implements BodyTaker, Outlet {
     this.#call.lasts();
     stream.once("close", () => closed(stream.rstCode !== 0));
   }
+}
+
+/** Names and values in turn, which Node's HTTP/2 writes in less time than an object: it goes through that several times. */
+function headerList(status: number, headers: OutgoingHttpHeaders): string[] {
+  const list = [":status", `${status}`];
+  for (const name in headers) {
+    const value = headers[name];
+    if (Array.isArray(value)) for (const one of value) list.push(name, one);
+    else if (value !== undefined) list.push(name, `${value}`);
+  }
+  return list;
 }
 
 function sendOk(this: ServerHttp2Stream): void {
