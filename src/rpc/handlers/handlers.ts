@@ -22,6 +22,10 @@ import { collectUnaryRpcs, type UnaryRpc } from "./unary-rpcs.ts";
  */
 export const COMPRESS_MIN_BYTES = 4096;
 
+// Of bytes that are not UTF-8 connect would make U+FFFD, all of them the same: two passwords in Latin-1 would be one. It takes the
+// decoder from these options, although their type doesn't name it.
+const jsonOptions = { ignoreUnknownFields: false, textDecoder: new TextDecoder("utf-8", { fatal: true }) };
+
 /** The RPCs of a server. */
 export type Handlers = {
   /** The handler of an RPC's path. */
@@ -52,7 +56,7 @@ export function createHandlers({ routes, limits, readiness, streams }: HandlersO
     // Brotli, connect's other default, costs far more processor time than a stranger should be able to ask for.
     acceptCompression: [compressionGzip],
     compressMinBytes: COMPRESS_MIN_BYTES,
-    jsonOptions: { ignoreUnknownFields: false },
+    jsonOptions,
   });
   const unary = new Map<string, UnaryRpc>();
   const collecting = collectUnaryRpcs(routerWithin(router, guards), unary);

@@ -16,7 +16,11 @@ import { cleanUp, start, tls } from "../support/start.ts";
 
 const ECHO = "/test.v1.EchoService/Echo";
 
-function post(url: string, body: string, headers: Record<string, string> = {}): Promise<Response> {
+function post(
+  url: string,
+  body: string | Uint8Array<ArrayBuffer>,
+  headers: Record<string, string> = {},
+): Promise<Response> {
   return fetch(url + ECHO, { method: "POST", body, headers: { "content-type": "application/json", ...headers } });
 }
 
@@ -96,6 +100,7 @@ describe("a request that cannot be read is refused with a Reason", () => {
   test.each([
     ["JSON that is none", "{", "application/json"],
     ["JSON of another type", "17", "application/json"],
+    ["JSON that is not UTF-8", Uint8Array.of(0x22, 0xe4, 0x22), "application/json"],
     ["bytes that are no message", "\xff\xff", "application/proto"],
   ])("%s", async (_, body, contentType) => {
     const { url, log } = await start();
