@@ -29,6 +29,8 @@ export type Call = Omit<RequestContext, "signal"> & {
   entered: boolean;
   /** True once nobody can be answered any more: the connection or the stream was cut, or the call is over. */
   gone?: boolean;
+  /** Ends the wait for the rest of the one message that the call is asked with. */
+  stopReading?: (reason: unknown) => void;
   /** Set before the handler runs: the call ends with it, whatever the method. */
   refuseWith?: Refusal | undefined;
   /** How the call ended, if not well. */

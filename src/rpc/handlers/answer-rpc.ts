@@ -2,7 +2,7 @@ import { createContextValues } from "@connectrpc/connect";
 import type { UniversalHandler, UniversalServerRequest, UniversalServerResponse } from "@connectrpc/connect/protocol";
 import { universalRequestFromNodeRequest, universalResponseToNodeResponse } from "@connectrpc/connect-node";
 import { Reason, Refusal } from "../../core/refusal.ts";
-import { callKey } from "../call/context.ts";
+import { type Call, callKey } from "../call/context.ts";
 import { boundDeadline } from "../call/deadline.ts";
 import { refusalOfHandler } from "../call/outcome.ts";
 import { readBody } from "../http/body.ts";
@@ -33,7 +33,7 @@ export function answerRpc(handler: UniversalHandler, exchange: Exchange, maxDead
   // Caches would have to keep a compressed form beside the plain one, and signed answers hardly get smaller.
   if (request.method === "GET" && isCacheable(handler.method)) universal.header.delete("accept-encoding");
   const oneMessage = methodKind === "unary" || methodKind === "server_streaming";
-  const body = readBody(request, oneMessage ? arriving : universal.signal, received);
+  const body = readBody(request, oneMessage ? untilDeadline(call, arriving) : universal.signal, received);
   handler({ ...universal, body })
     .then((answer) => {
       if (answer.body === undefined) return refuseBare(answer, exchange);
@@ -44,6 +44,15 @@ export function answerRpc(handler: UniversalHandler, exchange: Exchange, maxDead
       if (!response.headersSent) refuse(call, refusalOfHandler(error, call, universal.signal), response);
       else call.log.debug({ err: error, method: call.method }, "the caller left before the answer's end");
     });
+}
+
+// A body is waited for no longer than its caller waits: connect looks at the caller's deadline once it has read the message.
+function untilDeadline(call: Call, arriving: AbortSignal): AbortSignal {
+  const reading = new AbortController();
+  call.stopReading = (reason) => reading.abort(reason);
+  const late = () => reading.abort(arriving.reason);
+  arriving.addEventListener("abort", late, { once: true });
+  return reading.signal;
 }
 
 // Only an answer that says so may be kept. True if the caller has it already.

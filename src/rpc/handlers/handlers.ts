@@ -80,9 +80,12 @@ function enter(context: HandlerContext, maxMessageBytes: number): void {
   const call = callOf(context.values);
   const { signal } = context;
   call.protocol = context.protocolName;
-  const describe = () => describeProtocolError(signal.reason, call, maxMessageBytes);
-  if (signal.aborted) describe();
-  else signal.addEventListener("abort", describe, { once: true });
+  const over = () => {
+    describeProtocolError(signal.reason, call, maxMessageBytes);
+    call.stopReading?.(signal.reason); // with the error that was just described, which connect then writes
+  };
+  if (signal.aborted) over();
+  else signal.addEventListener("abort", over, { once: true });
   signal.throwIfAborted();
   if (call.refuseWith !== undefined) {
     call.refusal = call.refuseWith;

@@ -193,6 +193,20 @@ describe("a request that cannot be read is refused with a Reason", () => {
     await raw.received("REASON_DEADLINE_EXCEEDED");
   });
 
+  // The first two are waited for on the fast path, which hands over to connect what takes longer.
+  test.each([
+    ["a message", "application/proto", "20"],
+    ["a message, for long", "application/proto", "200"],
+    ["JSON", "application/json", "20"],
+  ])("a body that takes longer than its caller's deadline: %s", async (_, contentType, timeout) => {
+    const { port } = await start();
+    const raw = connectRaw(port);
+    const head = `content-type: ${contentType}\r\ncontent-length: 3\r\nconnect-timeout-ms: ${timeout}`;
+    raw.send(`POST ${ECHO} HTTP/1.1\r\nhost: x\r\n${head}\r\n\r\n"`);
+    // Not 408, by which the HTTP/1.1 parser ends what nobody else does.
+    expect(await raw.received("REASON_DEADLINE_EXCEEDED")).not.toContain("HTTP/1.1 408");
+  });
+
   test("what is not HTTP", async () => {
     const { port } = await start();
     const raw = connectRaw(port);
