@@ -25,7 +25,8 @@ export const clientConfigSchema = z
     allowedDomains: z.array(z.string().refine(isDomain, "a domain")).optional(),
   })
   .superRefine(
-    ({ directory, development }, context) => {
+    (config, context) => {
+      const { directory, development = false } = Object(config) as Partial<typeof config>; // it may be missing altogether
       if (!Array.isArray(directory)) return;
       const domains = new Set<string>();
       for (const [index, json] of directory.entries()) {

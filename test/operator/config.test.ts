@@ -79,7 +79,7 @@ test("all mistakes are told at once, whatever else is wrong", () => {
   );
 });
 
-test.each([undefined, null, 7, [], { mesh: [], server: null, events: 1, authProvider: "x" }])(
+test.each([undefined, null, 7, [], {}, { mesh: null }, { mesh: [], server: null, events: 1, authProvider: "x" }])(
   "%j is refused",
   (config) => {
     expect(processConfigSchema.safeParse(config).success).toBe(false);
