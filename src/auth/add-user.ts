@@ -21,7 +21,7 @@ export type NewUser = { readonly appId: string; readonly userName: string; reado
  *
  * @returns the `sub` of the user's tokens
  * @throws Refusal FIELD_INVALID, TENANT_UNKNOWN, TENANT_TERMINATED, USER_EXISTS
- * @throws Error if the file is from a newer version
+ * @throws UnusableFileError if the file can't be opened, is no database, or is from a newer version
  */
 export async function addUser(
   databaseFile: string,

@@ -125,7 +125,7 @@ export type AuthProvider = {
  * Opens an Auth Provider's file.
  *
  * @throws RangeError if the base URL is not at or below the domain
- * @throws Error if the file is from a newer version
+ * @throws UnusableFileError if the file can't be opened, is no database, or is from a newer version
  */
 export function createAuthProvider(options: AuthProviderOptions): AuthProvider {
   const { domain, providerKey, registries, clock, random, logger, failpoint = noFailpoints } = options;

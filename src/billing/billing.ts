@@ -80,7 +80,7 @@ export type Billing = {
  * Opens a Billing provider's file.
  *
  * @throws RangeError if the base URL is not at or below the domain
- * @throws Error if the file is from a newer version
+ * @throws UnusableFileError if the file can't be opened, is no database, or is from a newer version
  */
 export function createBilling(options: BillingOptions): Billing {
   const { domain, providerKey, baseUrl, registries, views, clock, random, logger, failpoint = noFailpoints } = options;

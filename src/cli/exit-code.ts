@@ -3,6 +3,7 @@ import { CommanderError } from "commander";
 import { ConfigError } from "../core/config.ts";
 import { KeyFileError } from "../core/key-file.ts";
 import { Reason, Refusal } from "../core/refusal.ts";
+import { UnusableFileError } from "../core/unusable-file.ts";
 import { codeOf } from "../rpc/call/codes.ts";
 import { RemoteRefusal } from "../rpc/call/errors.ts";
 
@@ -12,7 +13,7 @@ export const ExitCode = {
   OK: 0,
   /** A party of the mesh refused; its Reason is on the standard error. */
   REFUSED: 1,
-  /** The command line, the configuration or a key file is wrong; nothing was sent. */
+  /** The command line, the configuration, a key file or a database file is wrong; nothing was sent. */
   USAGE: 2,
   /** Somebody can't be reached or took too long; the same command may be tried again. */
   UNAVAILABLE: 3,
@@ -30,7 +31,7 @@ export const EXIT_CODE_HELP = `
 Exit codes:
   0   done
   1   a party of the mesh refused (the Reason is on standard error)
-  2   wrong usage, configuration or key file; nothing was sent
+  2   wrong usage, configuration, key file or database file; nothing was sent
   3   somebody can't be reached or took too long; try again
   4   something signed does not verify
   70  a fault in omi itself, or the output could not be written
@@ -60,12 +61,12 @@ export class UnverifiedError extends Error {
   override readonly name = "UnverifiedError";
 }
 
+const USAGE_ERRORS = [UsageError, KeyFileError, ConfigError, UnusableFileError] as const;
+
 /** How a command that threw `error` ends. */
 export function exitCodeOf(error: unknown): ExitCode {
   if (error instanceof CommanderError) return error.exitCode === 0 ? ExitCode.OK : ExitCode.USAGE;
-  if (error instanceof UsageError || error instanceof KeyFileError || error instanceof ConfigError) {
-    return ExitCode.USAGE;
-  }
+  if (USAGE_ERRORS.some((kind) => error instanceof kind)) return ExitCode.USAGE;
   if (error instanceof CommandFailure) return error.exitCode;
   if (error instanceof UnverifiedError) return ExitCode.UNVERIFIED;
   return error instanceof Refusal ? exitCodeOfRefusal(error) : ExitCode.INTERNAL;

@@ -1,5 +1,5 @@
-import { closeSync, openSync } from "node:fs";
 import BetterSqlite3 from "better-sqlite3";
+import { makeFile } from "./make-file.ts";
 
 // The collector would close a lock that nobody refers to, and so let go of the file.
 const held = new Set<BetterSqlite3.Database>();
@@ -12,10 +12,11 @@ const held = new Set<BetterSqlite3.Database>();
  * however that happens, so there is nothing to clean up after a crash.
  *
  * @returns lets go of the file; undefined if another process holds it
+ * @throws UnusableFileError if there can be no file beside it
  */
 export function holdAlone(path: string): (() => void) | undefined {
   const lockFile = `${path}.lock`;
-  closeSync(openSync(lockFile, "a", 0o600));
+  makeFile(lockFile);
   const lock = new BetterSqlite3(lockFile, { timeout: 0 });
   try {
     lock.pragma("journal_mode = MEMORY"); // no further file

@@ -1,5 +1,7 @@
-import { chmodSync, closeSync, openSync } from "node:fs";
+import { chmodSync } from "node:fs";
 import BetterSqlite3 from "better-sqlite3";
+import { UnusableFileError } from "../core/unusable-file.ts";
+import { makeFile } from "./make-file.ts";
 
 /** An open SQLite database. All statements run synchronously. */
 export type Database = BetterSqlite3.Database;
@@ -20,12 +22,22 @@ const PAGE_CACHE_KIB = 65_536;
  * readable by its owner alone (0600), as parts keep private keys in it; SQLite gives its side files the same mode.
  *
  * @param migrations all steps, oldest first; each runs once, in a transaction of its own
- * @throws if the file is from a newer version than `migrations` knows
+ * @throws UnusableFileError if the file can't be opened, is no database, or is from a newer version than `migrations` knows
  */
 export function openDatabase(path: string, migrations: readonly Migration[]): Database {
   if (path !== ":memory:") createPrivateFile(path);
   const db = new BetterSqlite3(path);
-  db.pragma("journal_mode = WAL");
+  try {
+    db.pragma("journal_mode = WAL"); // the first that reads the file
+  } catch (error) {
+    db.close();
+    if ((error as { code?: unknown }).code !== "SQLITE_NOTADB") throw error;
+    throw new UnusableFileError(
+      `${path} is not a database`,
+      "Check the path, or restore the file from a backup.",
+      error,
+    );
+  }
   db.pragma("synchronous = FULL");
   db.pragma("foreign_keys = ON");
   db.pragma("busy_timeout = 5000");
@@ -40,7 +52,7 @@ export function openDatabase(path: string, migrations: readonly Migration[]): Da
 
 /** Makes the file with mode 0600 before SQLite does, so that it is at no time readable by others. */
 function createPrivateFile(path: string): void {
-  closeSync(openSync(path, "a", 0o600));
+  makeFile(path);
   chmodSync(path, 0o600);
 }
 
@@ -49,7 +61,10 @@ function migrate(db: Database, migrations: readonly Migration[]): void {
   if (seen > migrations.length) {
     const name = db.name;
     db.close();
-    throw new Error(`${name} was written by a newer version (schema ${seen}, this version knows ${migrations.length})`);
+    throw new UnusableFileError(
+      `${name} was written by a newer version (schema ${seen}, this version knows ${migrations.length})`,
+      "Start the newer version again, or restore a copy of the file from before it.",
+    );
   }
   for (const [index, sql] of migrations.entries()) {
     if (index < seen) continue;

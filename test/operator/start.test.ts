@@ -1,9 +1,10 @@
 import { existsSync, mkdirSync, readdirSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { expect, onTestFinished, test } from "vitest";
 import { prepareMesh } from "../../src/operator/mesh.ts";
 import { holdAlone } from "../../src/store/alone.ts";
+import { openDatabase } from "../../src/store/database.ts";
 import { omi } from "../cli/support.ts";
 import { temporaryFolder } from "../support/files.ts";
 import { testBytes } from "../support/keys.ts";
@@ -30,7 +31,7 @@ test("a mesh with a part that can't start says which one, where its log is, and 
 
   const { code, stdout, stderr } = await omi(["start", "--data", folder, "--port", "20721", "--json"]);
 
-  expect([code, stdout]).toEqual([70, ""]);
+  expect([code, stdout]).toEqual([2, ""]);
   const { error } = JSON.parse(stderr);
   expect(error.message).toMatch(/^billing /);
   expect(error.message).toContain("not a database");
@@ -52,6 +53,41 @@ test("a part whose port is in use says so, with 2", async () => {
   expect(code).toBe(2);
   expect(stderr).toContain(String(port));
 });
+
+test.each<[what: string, prepare: (database: string) => void, expected: string]>([
+  ["in a folder that is not there", () => {}, "ENOENT"],
+  ["that is a folder", (database) => mkdirSync(database, { recursive: true }), "EISDIR"],
+  ["that is none", (database) => writeWithFolder(database, "no database".repeat(1000)), "not a database"],
+  ["of a newer version", (database) => writeNewer(database), "newer version"],
+])("a part with a database file %s says so, with 2 and what to do", async (_, prepare, expected) => {
+  const folder = temporaryFolder();
+  const { members } = prepareMesh(folder, { ports: [1, 2, 3, 4, 5], random: testBytes });
+  const database = join(folder, "elsewhere", "registry.db");
+  prepare(database);
+  const env = { OMI_SERVE_REGISTRY__DATABASE_FILE: database };
+
+  const { code, stderr } = await omi(["serve", members[0]?.configFile ?? "", "--json"], { env });
+
+  expect(code).toBe(2);
+  const { error } = JSON.parse(stderr);
+  expect(error.message).toContain(database);
+  expect(error.message).toContain(expected);
+  expect(error.message).not.toMatch(/^ +at /m);
+  expect(error.next_step).not.toBe("");
+});
+
+function writeWithFolder(path: string, content: string): void {
+  mkdirSync(dirname(path));
+  writeFileSync(path, content);
+}
+
+function writeNewer(path: string): void {
+  mkdirSync(dirname(path));
+  openDatabase(
+    path,
+    Array.from({ length: 100 }, () => ""),
+  ).close();
+}
 
 test.each([
   ["a mesh", (folder: string) => ["start", "--data", folder, "--port", "20711"], "mesh"],
