@@ -43,8 +43,9 @@ export class Output {
    */
   error(error: unknown): ExitCode {
     const exitCode = exitCodeOf(error);
-    // What commander and the commands that verify have to say is written already.
-    if (error instanceof CommanderError || error instanceof UnverifiedError) return exitCode;
+    // What the commands that verify have to say is written already; what commander has, if it is for people.
+    if (error instanceof UnverifiedError || exitCode === ExitCode.OK) return exitCode;
+    if (error instanceof CommanderError && !this.#json) return exitCode;
     const shown = errorShown(error, exitCode);
     this.#deps.stderr(this.#json ? `${JSON.stringify({ error: shown })}\n` : errorText(shown));
     return exitCode;
@@ -64,9 +65,15 @@ function errorShown(error: unknown, exitCode: ExitCode): ErrorShown {
     return { reason: reasonName(reason), message, metadata, next_step: nextStep };
   }
   if (!(error instanceof Error)) return { message: String(error) };
+  if (error instanceof CommanderError) return { message: usageMistake(error), next_step: "add --help for more" };
   const next = "nextStep" in error && typeof error.nextStep === "string" ? { next_step: error.nextStep } : {};
   if (exitCode !== ExitCode.INTERNAL || error instanceof CommandFailure) return { message: error.message, ...next };
   return { message: `internal error: ${error.stack ?? error.message}` };
+}
+
+function usageMistake({ code, message }: CommanderError): string {
+  // Then help is shown to people, and the message is none.
+  return code === "commander.help" ? "a command is missing" : message.replace(/^error: /, "");
 }
 
 function errorText({ reason, message, metadata = {}, next_step: nextStep }: ErrorShown): string {

@@ -28,7 +28,7 @@ export function createProgram(deps: CliDeps): Command {
     .option("--registry <domain>", "the registry; the only one in the configuration if left out")
     .option("--json", "results as JSON on standard output, errors as JSON on standard error")
     .configureHelp({ showGlobalOptions: true })
-    .configureOutput({ writeOut: deps.stdout, writeErr: deps.stderr })
+    .configureOutput({ writeOut: deps.stdout, writeErr: (text) => wantsJson(program) || deps.stderr(text) })
     .showHelpAfterError("(add --help for more)")
     .addHelpText("after", EXIT_CODE_HELP)
     .exitOverride();
@@ -62,6 +62,10 @@ export async function runProgram(args: readonly string[], deps: CliDeps): Promis
     await program.parseAsync(args, { from: "user" });
     return 0;
   } catch (error) {
-    return new Output(deps, program.opts<{ json?: boolean }>().json === true).error(error);
+    return new Output(deps, wantsJson(program)).error(error);
   }
+}
+
+function wantsJson(program: Command): boolean {
+  return program.opts<{ json?: boolean }>().json === true;
 }

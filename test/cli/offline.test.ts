@@ -18,7 +18,9 @@ function emptyConfig(): Record<string, string> {
 }
 
 test.each([
+  [[]],
   [["frobnicate"]],
+  [["app"]],
   [["keygen"]],
   [["keygen", "--role", "king", "--out", "x"]],
   [["app", "show"]],
@@ -30,6 +32,10 @@ test.each([
   const { code, stdout, stderr } = await runHere(args, { env: emptyConfig() });
   expect([code, stdout]).toEqual([2, ""]);
   expect(stderr).not.toBe("");
+
+  const forMachines = await runHere([...args, "--json"], { env: emptyConfig() });
+  expect([forMachines.code, forMachines.stdout]).toEqual([2, ""]);
+  expect(JSON.parse(forMachines.stderr)).toMatchObject({ error: { message: expect.stringMatching(/^(?!error:)./) } });
 });
 
 test("keygen does not overwrite", async () => {
