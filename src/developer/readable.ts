@@ -5,7 +5,7 @@ import { toBase64Url, toHex } from "../core/bytes.ts";
 import { keyIdOf } from "../statement/key-id.ts";
 
 // Fields that hold Unix seconds. The contract names them so throughout.
-const TIME = /^(?:time|timestamp|not_before|not_after)$|(?:_at|_expiry|_not_after)$/;
+const TIME = /^(?:time|timestamp|not_before|not_after)$|(?:_at|_time|_expiry|_not_after)$/;
 const PUBLIC_KEY = /public_keys?$/;
 const KEY_LENGTH = 32;
 

@@ -1,13 +1,15 @@
 import { readdirSync, readFileSync } from "node:fs";
-import { toBinary, toJsonString } from "@bufbuild/protobuf";
+import { create, ScalarType, toBinary, toJsonString } from "@bufbuild/protobuf";
 import { describe, expect, test } from "vitest";
 import { type Statement, StatementSchema } from "../../gen/omi/statement/v1/statement_pb.ts";
 import { fromHex, toBase64Url, toHex } from "../../src/core/bytes.ts";
 import { Reason } from "../../src/core/refusal.ts";
 import { type Inspection, inspect, isSound } from "../../src/developer/inspect.ts";
 import { readStatement } from "../../src/developer/read-statement.ts";
+import { readable } from "../../src/developer/readable.ts";
 import { firstOf, givenKey, keyOfMesh, ownKey } from "../../src/developer/signer-key.ts";
 import { refusalOf } from "../directory/support.ts";
+import { contract } from "../statement/contract.ts";
 import { announcementOf, present, registerTestApp } from "../support/developer.ts";
 import { testKey } from "../support/keys.ts";
 import { providers } from "../support/registry.ts";
@@ -142,4 +144,17 @@ test("times, keys and enums are readable", async () => {
   expect((await inspect(readStatement(possession.text))).message).toMatchObject({
     public_key: { key_id: expect.stringMatching(/^.{43}$/), public_key: expect.stringMatching(/^.{43}$/) },
   });
+});
+
+test.each(
+  [...contract]
+    .filter((type) => type.kind === "message")
+    .filter((message) => message.file.proto.package !== "omi.options.v1")
+    .flatMap((message) => message.fields)
+    .filter((field) => field.scalar === ScalarType.INT64 && field.fieldKind === "scalar")
+    .map((field) => [`${field}`, field] as const),
+)("%s is a time in Unix seconds, and shown as one", async (_, field) => {
+  const message = create(field.parent, { [field.localName]: 1_790_000_000n });
+  const options = { showStatement: async () => null, withEmpty: false };
+  expect(await readable(field.parent, message, options)).toEqual({ [field.name]: "2026-09-21T14:13:20Z" });
 });
