@@ -36,7 +36,7 @@ export function answerRpc(handler: UniversalHandler, exchange: Exchange, maxDead
   const body = readBody(request, oneMessage ? untilDeadline(call, arriving) : universal.signal, received);
   handler({ ...universal, body })
     .then((answer) => {
-      if (answer.body === undefined) return refuseBare(answer, exchange);
+      if (answer.body === undefined) return refuseBare(answer, handler, exchange);
       const known = request.method === "GET" && finishGet(answer, universal.header);
       return universalResponseToNodeResponse(known ? notModified(answer) : answer, response);
     })
@@ -69,13 +69,21 @@ function notModified({ header }: UniversalServerResponse): UniversalServerRespon
 }
 
 // connect answers with a mere status where a request does not fit to the RPC's kind.
-function refuseBare({ status, header }: UniversalServerResponse, { call, response }: Exchange): void {
+function refuseBare(
+  { status, header }: UniversalServerResponse,
+  { allowedMethods }: UniversalHandler,
+  { call, response }: Exchange,
+): void {
   const refusal =
     status === 415
       ? new Refusal(Reason.MALFORMED, "the content type is none of Connect, gRPC and gRPC-Web for this RPC")
       : status === 405
         ? new Refusal(Reason.UNIMPLEMENTED, "this RPC is not called with this HTTP method")
         : new Refusal(Reason.UNIMPLEMENTED, "this RPC needs HTTP/2");
-  const headers = { ...Object.fromEntries(header ?? []), ...httpRefusal(refusal).headers };
+  const headers = {
+    ...Object.fromEntries(header ?? []),
+    ...httpRefusal(refusal).headers,
+    ...(status === 405 && { allow: allowedMethods.join(", ") }), // RFC 9110 section 15.5.6
+  };
   refuse(call, refusal, response, { status, headers });
 }
