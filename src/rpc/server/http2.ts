@@ -25,11 +25,16 @@ type Activity = {
 // How often a connection without calls is looked at before it is closed: that much more than the limit it may live.
 const IDLE_CHECKS = 4;
 
+// What Node takes over HTTP/1.1.
+const MAX_HEADERS = 2000;
+
 /** Creates an HTTP/2 server that never listens. */
 export function createHttp2(dispatch: Dispatch, limits: Limits, clock: Clock): Http2 {
   const sessions = new Map<http2.Http2Session, Activity>();
   const server = http2.createServer({
     settings: { enablePush: false, maxConcurrentStreams: limits.maxStreamsPerConnection },
+    // Beyond it the stream is reset without a Reason; what counts is the bytes of all, as over HTTP/1.1. Node's default is 128.
+    maxHeaderListPairs: MAX_HEADERS,
     // A check of what is sent, on every answer; ours name no header twice.
     strictSingleValueFields: false,
   });

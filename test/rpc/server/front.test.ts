@@ -9,6 +9,7 @@ import { Reason } from "../../../src/core/refusal.ts";
 import { detailOf } from "../../../src/rpc/call/errors.ts";
 import { createServer } from "../../../src/rpc/server.ts";
 import { EchoService } from "../support/echo.ts";
+import { send } from "../support/exchange.ts";
 import { errorOf, never } from "../support/outcomes.ts";
 import { transportOf } from "../support/protocols.ts";
 import { connectRaw, reasonIn } from "../support/raw.ts";
@@ -233,6 +234,14 @@ describe("a request that cannot be read is refused with a Reason", () => {
     const [headers] = await once(stream, "response");
     expect(headers[":status"]).toBe(400);
   });
+});
+
+test.each(["1.1", "2"] as const)("many small headers are no more than their bytes, over HTTP/%s", async (version) => {
+  const { port } = await start();
+  const many = Object.fromEntries(Array.from({ length: 300 }, (_, index) => [`x-${index}`, "x"]));
+  const headers = { "content-type": "application/json", ...many };
+  const answer = await send(version, port, { method: "POST", path: ECHO, headers, body: [Buffer.from('"a"')] });
+  expect(answer.status).toBe(200);
 });
 
 test("a path that is nothing is answered with 404", async () => {
