@@ -222,7 +222,7 @@ export const Reason = {
   NAMESPACE_UNKNOWN: 60,
 
   /**
-   * [ALREADY_EXISTS] The namespace is claimed, or differs from a claimed one only in `-` and `_`.
+   * [ALREADY_EXISTS] The namespace is claimed, or one that has `-` and `_` in each other's place.
    *
    * @generated from enum value: REASON_NAMESPACE_TAKEN = 61;
    */
@@ -257,7 +257,8 @@ export const Reason = {
   APP_UNKNOWN: 65,
 
   /**
-   * [ALREADY_EXISTS] The namespace already has an app with this slug, or one that differs only in `-` and `_`.
+   * [ALREADY_EXISTS] The namespace already has an app with this slug, or with one that has `-` and `_` in each other's
+   * place.
    *
    * @generated from enum value: REASON_APP_EXISTS = 66;
    */
@@ -565,7 +566,8 @@ export const Reason = {
   INTERNAL: 164,
 
   /**
-   * [UNIMPLEMENTED] No such RPC here. Metadata: method.
+   * [UNIMPLEMENTED] No such RPC here; or it is not called in this way (HTTP method, number of messages, compression), and
+   * then no method is named. Metadata: method.
    *
    * @generated from enum value: REASON_UNIMPLEMENTED = 165;
    */

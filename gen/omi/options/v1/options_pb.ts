@@ -353,7 +353,8 @@ export const Format = {
   SHA256: 9,
 
   /**
-   * An e-mail address: one `@`, a domain behind it, no spaces, at most 254 characters.
+   * An e-mail address that needs no quotes: 1 to 64 ASCII characters without spaces and those that RFC 5322 calls special (but
+   * `.`), one `@`, a domain behind it in any case; at most 254 characters.
    *
    * @generated from enum value: FORMAT_EMAIL = 10;
    */

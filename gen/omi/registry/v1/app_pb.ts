@@ -39,7 +39,8 @@ export type AppManifest = Message<"omi.registry.v1.AppManifest"> & {
   ownerNamespace: string;
 
   /**
-   * The app's name in the AppID, e.g. `business_app`. Unique in the namespace after folding `-` and `_`.
+   * The app's name in the AppID, e.g. `business_app`. Unique in the namespace, where `-` and `_` count
+   * as the same.
    *
    * @generated from field: string project_slug = 3;
    */

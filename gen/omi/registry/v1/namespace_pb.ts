@@ -53,7 +53,8 @@ export type NamespaceClaim = Message<"omi.registry.v1.NamespaceClaim"> & {
   guardianPublicKeys: Uint8Array[];
 
   /**
-   * The namespace that is claimed, e.g. `alice`. Unique at this registry after folding `-` and `_`.
+   * The namespace that is claimed, e.g. `alice`. Unique at this registry, where `-` and `_` count
+   * as the same.
    *
    * @generated from field: string namespace_claim = 5;
    */
