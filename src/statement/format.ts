@@ -37,7 +37,7 @@ const FORMAT_TEXTS = {
   [Format.APP_ID]: "an AppID, e.g. org.omiappreg.alice.business_app.7f8a9d",
   [Format.NAMESPACE]: `2 to ${MAX_NAMESPACE_LENGTH} of a-z, 0-9, - and _, a letter first and - or _ only between two others`,
   [Format.NAME]: `2 to ${MAX_NAME_LENGTH} of a-z, 0-9, - and _, a letter first and - or _ only between two others`,
-  [Format.URL]: "an https URL of a domain, without user info, query and fragment",
+  [Format.URL]: "an https URL of a domain in its normal form, without default port, user info, query and fragment",
   [Format.KEY_ID]: "a key ID: 43 characters of base64url",
   [Format.EMAIL]: "an e-mail address",
   [Format.PUBLIC_KEY]: "an Ed25519 public key of 32 bytes",

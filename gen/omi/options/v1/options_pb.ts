@@ -316,8 +316,9 @@ export const Format = {
   NAME: 4,
 
   /**
-   * An absolute URL with https (http only where the server's configuration is for development), a host that is a domain,
-   * no user info, query or fragment.
+   * An absolute URL with https (http only for hosts that a development configuration lets have it), a host that is a domain, no
+   * user info, query or fragment. In one spelling, with or without the slash at its end: as the WHATWG URL Standard writes it
+   * (host in lower case, no default port, no `.` or `..` in the path), without empty segments, percent escapes in upper case.
    *
    * @generated from enum value: FORMAT_URL = 5;
    */
