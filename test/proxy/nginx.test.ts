@@ -20,7 +20,7 @@ import { startNginx } from "./support/nginx.ts";
 async function started() {
   const registry = await startRegistry({ clock: new FakeClock(), policy: { minGracePeriodSeconds: 1 } });
   const service = await bindTestService(registry, await registerTestApp(registry));
-  const url = await startNginx(registry.url);
+  const url = `http://127.0.0.1:${await startNginx(registry.url)}`;
   const { serviceId, app } = service;
 
   /** Asks nginx for the service as a client does, and says where the answer came from. */

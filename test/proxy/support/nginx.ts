@@ -5,21 +5,7 @@ import net from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { onTestFinished } from "vitest";
-
-/** A plain HTTP cache: it keeps what the headers of the answers allow, and knows nothing about this project. */
-const cache = (directory: string, port: number, origin: string) => `
-  proxy_cache_path ${directory}/cache keys_zone=answers:1m;
-  server {
-    listen 127.0.0.1:${port};
-    location / {
-      proxy_pass ${origin};
-      proxy_http_version 1.1;
-      proxy_cache answers;
-      proxy_cache_revalidate on;
-      add_header x-cache $upstream_cache_status always;
-    }
-  }
-`;
+import { proxyConf } from "./proxy-conf.ts";
 
 const configuration = (directory: string, http: string) => `
 daemon off;
@@ -39,29 +25,20 @@ http {
 `;
 
 /**
- * Starts nginx as a cache in front of `origin`; it stops with the test. The header `x-cache` of its answers says HIT if
- * they came from its memory.
+ * Starts nginx with the configuration of the documentation; it stops with the test. The header `x-cache` of what its cache
+ * may keep says HIT if it came from there.
  *
- * @returns its URL
- * @throws if nginx is not installed
- */
-export async function startNginx(origin: string): Promise<string> {
-  const port = await runNginx((directory, port) => cache(directory, port, origin));
-  return `http://127.0.0.1:${port}`;
-}
-
-/**
- * Starts nginx; it stops with the test.
- *
- * @param http - makes what stands in the section `http`, with a server on `port`
+ * @param origin - the URL of the part behind it
+ * @param served - how: the parameters of `listen`
  * @returns the port
  * @throws if nginx is not installed
  */
-export async function runNginx(http: (directory: string, port: number) => string): Promise<number> {
+export async function startNginx(origin: string, served = ""): Promise<number> {
   if (spawnSync("nginx", ["-v"]).error !== undefined) throw new Error("missing: nginx (Debian package nginx)");
   const directory = mkdtempSync(join(tmpdir(), "omi-nginx-"));
   const port = await freePort();
-  writeFileSync(join(directory, "nginx.conf"), configuration(directory, http(directory, port)));
+  const conf = proxyConf({ listen: `127.0.0.1:${port} ${served}`, origin, cacheFolder: join(directory, "cache") });
+  writeFileSync(join(directory, "nginx.conf"), configuration(directory, conf));
   const nginx = spawn("nginx", ["-p", directory, "-c", join(directory, "nginx.conf"), "-e", "stderr"], {
     stdio: ["ignore", "ignore", "pipe"],
   });
