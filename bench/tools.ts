@@ -11,14 +11,18 @@ const tools: Readonly<Record<string, { version: readonly string[]; debianPackage
   openssl: { version: ["version"], debianPackage: "openssl" },
   "nats-server": { version: ["--version"], debianPackage: "nats-server" },
   etcd: { version: ["--version"], debianPackage: "etcd-server" },
+  nginx: { version: ["-v"], debianPackage: "nginx" },
 };
 
-// Debian keeps some where only root's PATH looks.
-const env = { ...process.env, PATH: `${process.env.PATH}:/usr/sbin` };
+/** Debian keeps some where only root's PATH looks. */
+export const toolsEnvironment = { ...process.env, PATH: `${process.env.PATH}:/usr/sbin` };
 
 /** The first line that a program says about its version; undefined if it is not installed. */
 export function versionOf(name: string): string | undefined {
-  const { error, stdout, stderr } = spawnSync(name, tools[name]?.version ?? [], { encoding: "utf8", env });
+  const { error, stdout, stderr } = spawnSync(name, tools[name]?.version ?? [], {
+    encoding: "utf8",
+    env: toolsEnvironment,
+  });
   return error === undefined ? `${stdout}${stderr}`.split("\n", 1)[0]?.trim() : undefined;
 }
 

@@ -1,23 +1,30 @@
 import { once } from "node:events";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import http from "node:http";
+import http2 from "node:http2";
 import https from "node:https";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { create, toBinary } from "@bufbuild/protobuf";
-import { ResolveServiceRequestSchema } from "../../gen/omi/registry/v1/resolver_service_pb.ts";
+import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
+import {
+  ResolveServiceRequestSchema,
+  ResolveServiceResponseSchema,
+} from "../../gen/omi/registry/v1/resolver_service_pb.ts";
+import { ServiceAnswerSchema } from "../../gen/omi/registry/v1/service_pb.ts";
 import { toBase64Url } from "../../src/core/bytes.ts";
 import { systemRandom } from "../../src/core/random.ts";
 import { frameOf } from "../../src/rpc/ready/ready-answers.ts";
+import { openAnswer, verifySignature } from "../../src/statement/statement.ts";
 import { startChild } from "../child.ts";
 import type { BareChildOptions } from "../children/bare.ts";
 import type { Loop } from "../children/loops.ts";
 import type { RegistryChildOptions } from "../children/registry.ts";
 import { rangePath, startEtcd, storeOfSize } from "../etcd.ts";
 import type { Contender, Row, Setting } from "../harness.ts";
+import { startNginx } from "../nginx.ts";
 import { tls } from "../tls.ts";
 import { h2load, wrk, wrkScript } from "../tools.ts";
-import { makeWorld, type World } from "../world.ts";
+import { makeWorld, registryKey, type World } from "../world.ts";
 
 /** The RPC that is asked. */
 export const path = "/omi.registry.v1.ResolverService/ResolveService";
@@ -125,6 +132,37 @@ function besideBare(on: Ground, bare: string, measure: Measure): Contender[] {
   ];
 }
 
+async function etcdRange({ directory, answerLength }: Ground, setting: Setting): Promise<Contender> {
+  const etcd = await startEtcd(directory, setting);
+  const bodyFile = join(directory, "range.bin");
+  writeFileSync(bodyFile, await storeOfSize(etcd, answerLength));
+  return {
+    name: "etcd",
+    measure: (seconds) => h2load({ url: etcd + rangePath, headers: grpcHeaders, bodyFile }, seconds),
+  };
+}
+
+/**
+ * Asks a cache over HTTP/2, as a client does. Throws unless the answer counts.
+ *
+ * @returns whether the cache had it: HIT
+ */
+async function askCache(url: string): Promise<string> {
+  const session = http2.connect(url);
+  try {
+    const stream = session.request({ ":path": url.slice(new URL(url).origin.length) });
+    const [headers] = await once(stream, "response");
+    const { answer } = fromBinary(ResolveServiceResponseSchema, Buffer.concat(await stream.toArray()));
+    if (answer === undefined) throw new Error(`no answer: ${headers[":status"]}`);
+    const opened = openAnswer(ServiceAnswerSchema, answer);
+    await verifySignature(opened, registryKey.publicKey);
+    if (Number(opened.header.expiresAt) * 1000 < Date.now()) throw new Error("the answer has expired");
+    return headers["x-cache"];
+  } finally {
+    session.close();
+  }
+}
+
 const sameBytes = "bare Node server, same bytes";
 
 /** Reads: what it costs to resolve a service. */
@@ -172,15 +210,33 @@ export const readRows: readonly Row[] = [
     needs: ["h2load", "etcd"],
     async prepare(setting) {
       const on = await ground(setting);
-      const etcd = await startEtcd(on.directory, setting);
-      const bodyFile = join(on.directory, "range.bin");
-      writeFileSync(bodyFile, await storeOfSize(etcd, on.answerLength));
       return [
         { name: "registry", measure: (seconds) => overGrpc(on.registry, on, seconds) },
+        await etcdRange(on, setting),
+      ];
+    },
+  },
+  {
+    name: "resolve-etcd-cached",
+    what: "resolve service from nginx's cache in front of the registry, Connect GET, h2, 128 in flight",
+    against: "etcd, range of one key, serializable, an answer of the same size",
+    reach: 3,
+    needs: ["h2load", "etcd", "nginx"],
+    async prepare(setting) {
+      const on = await ground(setting);
+      const url = (await startNginx(on.registry, on.directory, setting)) + on.getPath;
+      await askCache(url);
+      if ((await askCache(url)) !== "HIT") throw new Error("nginx keeps no answers");
+      return [
         {
-          name: "etcd",
-          measure: (seconds) => h2load({ url: etcd + rangePath, headers: grpcHeaders, bodyFile }, seconds),
+          name: "nginx",
+          async measure(seconds) {
+            const rate = await h2load({ url }, seconds);
+            await askCache(url);
+            return rate;
+          },
         },
+        await etcdRange(on, setting),
       ];
     },
   },
