@@ -1,3 +1,4 @@
+import { readFileSync } from "node:fs";
 import {
   AckPolicy,
   type ConnectionOptions,
@@ -13,9 +14,11 @@ import {
   nkeyAuthenticator,
   type StreamConfig,
   type StreamInfo,
+  type TlsOptions,
 } from "nats";
 import { utf8 } from "../../core/bytes.ts";
 import { readPrivateText } from "../../core/key-file.ts";
+import { SetupError } from "../setup-error.ts";
 import type { NatsSettings } from "./settings.ts";
 
 // The only file that knows the NATS client library.
@@ -129,6 +132,7 @@ export interface Consumption {
  *
  * @param name - who connects: one token of a subject. Answers come to `_INBOX.<name>.>`
  * @throws KeyFileError if a file with a seed can't be read or can be read by others
+ * @throws SetupError if a file for TLS can't be read
  */
 export async function connectNats(settings: NatsSettings, name: string): Promise<NatsConnection> {
   return new Connection(await connect(connectionOptions(settings, name)));
@@ -144,13 +148,34 @@ function connectionOptions({ servers, tls, credentialsFile, nkeySeedFile }: Nats
     reconnect: false,
     timeout: REQUEST_TIMEOUT_MS,
     pingInterval: PING_INTERVAL_MS,
-    ...(tls === undefined ? {} : { tls }),
+    ...(tls === undefined ? {} : { tls: tlsOptions(tls) }),
   };
   const text = (path: string) => readPrivateText(path, MAX_SEED_FILE_LENGTH).trim();
   // The library wants a line break behind the last line.
   if (credentialsFile !== undefined) options.authenticator = credsAuthenticator(utf8(`${text(credentialsFile)}\n`));
   if (nkeySeedFile !== undefined) options.authenticator = nkeyAuthenticator(utf8(text(nkeySeedFile)));
   return options;
+}
+
+/**
+ * The files' texts: the library would read files while nobody listens to its socket's errors, so that a connection reset
+ * just then ended the process.
+ */
+function tlsOptions({ caFile, certFile, keyFile }: NatsSettings["tls"] & object): TlsOptions {
+  const options: TlsOptions = {};
+  if (caFile !== undefined) options.ca = pemText("tls.caFile", caFile);
+  if (certFile !== undefined) options.cert = pemText("tls.certFile", certFile);
+  if (keyFile !== undefined) options.key = pemText("tls.keyFile", keyFile);
+  return options;
+}
+
+function pemText(setting: string, path: string): string {
+  try {
+    return readFileSync(path, "utf8");
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    throw new SetupError(`${path} can't be read (${code})`, `Set ${setting} to a readable PEM file.`, error);
+  }
 }
 
 class Connection implements NatsConnection {
