@@ -117,6 +117,11 @@ export class Log {
     return this.#kept.get("head", () => this.#head.get() ?? { index: 0, time: 0, hash: new Uint8Array() });
   }
 
+  /** To be called when another process may have appended entries. */
+  refresh(): void {
+    this.#kept.clear();
+  }
+
   /**
    * Appends an entry behind `expected`, the head that the caller's decision was built on.
    *

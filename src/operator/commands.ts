@@ -5,22 +5,24 @@ import { systemRandom } from "../core/random.ts";
 import { registryMigrations } from "../registry/migrations.ts";
 import { type RebuildReport, rebuild } from "../registry/rebuild.ts";
 import { openDatabase } from "../store/database.ts";
-import { mustHoldAlone } from "./hold.ts";
+import { mustHoldAlone, readersOf } from "./hold.ts";
 import { type Mesh, meshSize, prepareMesh } from "./mesh.ts";
 import { portsInUse, type RunningMesh, startMesh } from "./processes.ts";
 
 /**
  * Recreates a registry's tables from its log.
  *
- * @throws UsageError if the registry runs
+ * @throws UsageError if the registry or one of its readers runs
  */
 export function rebuildRegistry(databaseFile: string, onProgress: (entries: number) => void): RebuildReport {
   const release = mustHoldAlone(databaseFile);
+  const releaseReaders = mustHoldAlone(readersOf(databaseFile));
   const db = openDatabase(databaseFile, registryMigrations);
   try {
     return rebuild(db, onProgress);
   } finally {
     db.close();
+    releaseReaders();
     release();
   }
 }

@@ -12,12 +12,13 @@ import { eventsSchema } from "./events.ts";
 const domain = z.string().refine(isDomain, "a domain, lower case and without port");
 const seconds = z.number().int().min(0);
 const path = z.string().min(1, "a path");
+const port = z.number().int().min(0).max(65_535);
 
 const serverSchema = z.strictObject({
   /** The address to listen on. */
   host: z.string().default("127.0.0.1"),
   /** The port; 0 for any free one. */
-  port: z.number().int().min(0).max(65_535),
+  port,
   /** PEM files. Left out: no TLS, which only a development configuration may say. */
   tls: z.strictObject({ certFile: path, keyFile: path }).optional(),
   /**
@@ -81,6 +82,8 @@ const registrySchema = z.strictObject({
       maxTokenLifeSeconds: seconds.optional(),
     })
     .default({}),
+  /** The port that readers share, see `omi serve --reader`; 0 for any free one. */
+  readerPort: port.optional(),
   /** `open`, or `code`: a code goes to the contact of a namespace; in development into `codeFile`. */
   activation: z
     .discriminatedUnion("policy", [

@@ -3,6 +3,7 @@ import type { ConnectRouter } from "@connectrpc/connect";
 import type { Logger } from "pino";
 import { DirectoryEntrySchema, Party } from "../../gen/omi/directory/v1/directory_pb.ts";
 import { KeyRole } from "../../gen/omi/key/v1/key_pb.ts";
+import type { Statement } from "../../gen/omi/statement/v1/statement_pb.ts";
 import { createAuthProvider } from "../auth/auth-provider.ts";
 import { createBilling } from "../billing/billing.ts";
 import { fromBase64Url } from "../core/bytes.ts";
@@ -18,6 +19,7 @@ import { wellKnownRoute } from "../directory/well-known.ts";
 import { createCmsArticle } from "../programs/cms-article/cms-article.ts";
 import { fileCodeSender } from "../registry/activation.ts";
 import { defaultCodeLimits, limitPerHour } from "../registry/code-throttle.ts";
+import { createRegistryReader, type ReaderOptions } from "../registry/reader.ts";
 import { createRegistry } from "../registry/service.ts";
 import type { HttpRoute } from "../rpc/http/http-routes.ts";
 import type { ReadyAnswers } from "../rpc/ready/ready-answers.ts";
@@ -28,7 +30,7 @@ import { carrierOf, publisherOf, sessionCarriersOf, sessionPublisherOf } from ".
 
 /** A part of the mesh, ready to be mounted on a server. */
 export interface Part {
-  /** Its name in logs: `registry`, `auth-provider`, `billing`, `cms-article`. */
+  /** Its name in logs: `registry`, `registry-reader`, `auth-provider`, `billing`, `cms-article`. */
   readonly name: string;
   routes(router: ConnectRouter): void;
   readonly httpRoutes: readonly HttpRoute[];
@@ -38,6 +40,8 @@ export interface Part {
   readonly readyStreams?: ReadyStreams | undefined;
   /** Finishes what a crash left unfinished. Call once the server listens, as other parts may call back. */
   start(): Promise<void>;
+  /** Resolves with the reason if it can't go on and has to be started anew. */
+  readonly outdated?: Promise<Error>;
   /** Call after the server has stopped. */
   stop(): Promise<void>;
 }
@@ -79,13 +83,65 @@ export async function createPart(config: ProcessConfig, deps: PartDeps): Promise
 
 async function createRegistryPart(
   config: ProcessConfig,
-  settings: NonNullable<ProcessConfig["registry"]>,
+  settings: RegistrySettings,
   { connections, logger, file }: PartDeps,
 ): Promise<Part> {
   const { domain, activation } = settings;
   const publisher = publisherOf(config.events, { domain, file, logger });
   const registry = await createRegistry({
-    domain,
+    ...readerOptions(settings, { connections, file }),
+    directory: connections.directory,
+    random: systemRandom,
+    logger,
+    ...(activation.policy === "code"
+      ? {
+          codeSender: fileCodeSender(besideConfig(file, activation.codeFile)),
+          codeLimits: { ...defaultCodeLimits, registry: limitPerHour(activation.maxCodesPerHour) },
+        }
+      : {}),
+    ...(publisher === undefined ? {} : { publisher }),
+  });
+  return {
+    name: "registry",
+    routes: (router) => registry.routes(router),
+    answers: registry.answers,
+    readyStreams: registry.readyStreams,
+    httpRoutes: [registryEntryRoute(config, domain, () => registry.keySet())],
+    start: async () => {},
+    stop: async () => registry.close(),
+  };
+}
+
+/** The settings of a registry that has readers. */
+export type ReaderSettings = RegistrySettings & { readerPort: number };
+
+/**
+ * Opens a reader of the registry that the configuration is for.
+ *
+ * @throws what the reader can't start with
+ */
+export function createReaderPart(config: ProcessConfig, settings: ReaderSettings, deps: PartDeps): Part {
+  const reader = createRegistryReader(readerOptions(settings, deps));
+  return {
+    name: "registry-reader",
+    routes: (router) => reader.routes(router),
+    answers: reader.answers,
+    httpRoutes: [registryEntryRoute(config, settings.domain, () => reader.keySet())],
+    start: async () => {},
+    outdated: reader.outdated,
+    stop: async () => reader.close(),
+  };
+}
+
+type RegistrySettings = NonNullable<ProcessConfig["registry"]>;
+
+/** What a registry and its readers have in common. */
+function readerOptions(
+  settings: RegistrySettings,
+  { connections, file }: Pick<PartDeps, "connections" | "file">,
+): ReaderOptions {
+  return {
+    domain: settings.domain,
     databaseFile: besideConfig(file, settings.databaseFile),
     keys: settings.keys.map(({ file: keyFile, publicKey = "", notBefore, notAfter }) => ({
       key:
@@ -95,37 +151,17 @@ async function createRegistryPart(
       notBefore,
       notAfter,
     })),
-    directory: connections.directory,
+    policy: { ...defined(settings.policy), activationPolicy: activationPolicyOf(settings.activation.policy) },
     clock: systemClock,
-    random: systemRandom,
-    logger,
-    policy: { ...defined(settings.policy), activationPolicy: activationPolicyOf(activation.policy) },
-    ...(activation.policy === "code"
-      ? {
-          codeSender: fileCodeSender(besideConfig(file, activation.codeFile)),
-          codeLimits: { ...defaultCodeLimits, registry: limitPerHour(activation.maxCodesPerHour) },
-        }
-      : {}),
     allowPlainHttp: connections.allowPlainHttp,
-    ...(publisher === undefined ? {} : { publisher }),
-  });
-  const scheme = config.server.tls === undefined ? "http" : "https";
-  const entry = () =>
-    create(DirectoryEntrySchema, {
-      domain,
-      party: Party.REGISTRY,
-      baseUrl: `${scheme}://${domain}`,
-      registryKeys: registry.keySet(),
-    });
-  return {
-    name: "registry",
-    routes: (router) => registry.routes(router),
-    answers: registry.answers,
-    readyStreams: registry.readyStreams,
-    httpRoutes: [wellKnownRoute(entry)],
-    start: async () => {},
-    stop: async () => registry.close(),
   };
+}
+
+function registryEntryRoute({ server }: ProcessConfig, domain: string, keySet: () => Statement): HttpRoute {
+  const baseUrl = `${server.tls === undefined ? "http" : "https"}://${domain}`;
+  return wellKnownRoute(() =>
+    create(DirectoryEntrySchema, { domain, party: Party.REGISTRY, baseUrl, registryKeys: keySet() }),
+  );
 }
 
 /** What every provider works with. */

@@ -24,15 +24,20 @@ export function addOperatorCommands(program: Command, deps: CliDeps): void {
     .command("serve")
     .description("run one part of the mesh until told to stop (SIGINT, SIGTERM)")
     .argument("<file>", "the part's configuration, JSON")
+    .option("--reader", "answer the reads of the registry that runs with this configuration, beside it")
     .addHelpText(
       "after",
       `
 Settings can also come from the environment: OMI_SERVE_SERVER__PORT=7200 sets server.port.
 
-Example:
-  $ npx omi serve data/registry/config.json`,
+A registry answers with one processor. Readers answer its reads (ResolverService) with more: as many processes as wanted, all on
+the port registry.readerPort.
+
+Examples:
+  $ npx omi serve data/registry/config.json
+  $ OMI_SERVE_REGISTRY__READER_PORT=7180 npx omi serve data/registry/config.json --reader`,
     )
-    .action((file: string) => serve(file, process.env));
+    .action((file: string, { reader = false }: { reader?: boolean }) => serve(file, process.env, reader));
 
   program
     .command("start")

@@ -7,9 +7,9 @@ import { createConnections } from "../directory/connections.ts";
 import { createPinFile } from "../directory/pin-file.ts";
 import { Readiness } from "../rpc/handlers/readiness.ts";
 import { createServer } from "../rpc/server.ts";
-import { processConfigSchema } from "./config.ts";
-import { mustHoldAlone } from "./hold.ts";
-import { createPart, databaseFilesOf, partName } from "./parts.ts";
+import { type ProcessConfig, processConfigSchema } from "./config.ts";
+import { mustHoldAlone, mustHoldTogether, readersOf } from "./hold.ts";
+import { createPart, createReaderPart, databaseFilesOf, partName, type ReaderSettings } from "./parts.ts";
 
 /** Which signals stop a process. */
 const stopSignals = ["SIGINT", "SIGTERM"] as const;
@@ -21,20 +21,30 @@ const CANNOT_LISTEN: ReadonlySet<string> = new Set(["EADDRINUSE", "EADDRNOTAVAIL
  * Runs the part that a configuration is for until the process is told to stop (SIGINT, SIGTERM): calls under way are
  * finished, then the files are closed. SIGHUP makes it read its TLS files again.
  *
- * @throws ConfigError with all mistakes at once, UsageError if another process has the part's files, or what the part can't
- *   start with
+ * @param isReader - runs a reader of the registry that the configuration is for, instead of that registry
+ * @throws ConfigError with all mistakes at once, UsageError if another process has the part's files, what the part can't
+ *   start with, or why it can't go on
  */
-export async function serve(file: string | undefined, env: NodeJS.ProcessEnv): Promise<void> {
+export async function serve(file: string | undefined, env: NodeJS.ProcessEnv, isReader: boolean): Promise<void> {
   const config = loadConfig(processConfigSchema, { file, env, prefix: "OMI_SERVE_" });
-  const logger = createLogger({ level: config.log.level, component: partName(config) });
+  const reader = isReader ? readerOf(config) : undefined;
+  const { tls, stopGraceSeconds, ...listen } = {
+    ...config.server,
+    ...(reader && { port: reader.readerPort, reusePort: true }),
+  };
+  const logger = createLogger({ level: config.log.level, component: isReader ? "registry-reader" : partName(config) });
   const connections = createConnections(config.mesh, {
     clock: systemClock,
     random: systemRandom,
     ...(config.pinFile === undefined ? {} : { pinStore: createPinFile(besideConfig(file, config.pinFile)) }),
   });
-  for (const databaseFile of databaseFilesOf(config)) mustHoldAlone(besideConfig(file, databaseFile));
-  const part = await createPart(config, { connections, logger, file });
-  const { tls, stopGraceSeconds, ...listen } = config.server;
+  for (const databaseFile of databaseFilesOf(config)) {
+    const path = besideConfig(file, databaseFile);
+    if (isReader) mustHoldTogether(readersOf(path));
+    else mustHoldAlone(path);
+  }
+  const deps = { connections, logger, file };
+  const part = reader === undefined ? await createPart(config, deps) : createReaderPart(config, reader, deps);
   const readiness = new Readiness();
   const server = createServer({
     ...listen,
@@ -48,7 +58,7 @@ export async function serve(file: string | undefined, env: NodeJS.ProcessEnv): P
     logger,
     readiness,
   });
-  const stopped = new Promise<string>((resolve) => {
+  const told = new Promise<string>((resolve) => {
     for (const signal of stopSignals) process.once(signal, () => resolve(signal));
   });
   // Without TLS there is nothing to read again, and a closed terminal ends the process as it does by default.
@@ -61,9 +71,18 @@ export async function serve(file: string | undefined, env: NodeJS.ProcessEnv): P
   logger.info({ address: server.address.url }, "listening");
   await part.start();
 
-  logger.info({ signal: await stopped }, "stopping");
+  const why = await Promise.race(part.outdated === undefined ? [told] : [told, part.outdated]);
+  logger.info(why instanceof Error ? { reason: why.message } : { signal: why }, "stopping");
   await server.close(stopGraceSeconds * 1000);
   await part.stop();
   connections.close();
   logger.info("stopped");
+  if (why instanceof Error) throw why;
+}
+
+function readerOf({ registry }: ProcessConfig): ReaderSettings {
+  if (registry === undefined) throw new UsageError("--reader: only a registry has readers");
+  const { readerPort } = registry;
+  if (readerPort === undefined) throw new UsageError("--reader: set registry.readerPort, the port that readers share");
+  return { ...registry, readerPort };
 }

@@ -22,7 +22,7 @@ import type { Statement } from "../../gen/omi/statement/v1/statement_pb.ts";
 import { AUTH_SERVICE_ID } from "../core/names.ts";
 import { Reason, Refusal } from "../core/refusal.ts";
 import { signStatement } from "../statement/statement.ts";
-import { type RegistryCore, registryTime } from "./core.ts";
+import { type ReadCore, registryTime } from "./core.ts";
 import { requireApp } from "./rules/authority.ts";
 import { type AppRow, type AppState, KeyState, type ServiceKeyRow, type ServiceRow } from "./store.ts";
 import { appSubject, namespaceSubject } from "./subjects.ts";
@@ -46,7 +46,7 @@ export interface Facts<Desc extends DescMessage = DescMessage> {
 }
 
 /** A namespace as it is now. Throws Refusal NAMESPACE_UNKNOWN. */
-export function namespaceFacts(core: RegistryCore, name: string): Facts<typeof NamespaceAnswerSchema> {
+export function namespaceFacts(core: ReadCore, name: string): Facts<typeof NamespaceAnswerSchema> {
   const row = core.store.namespace(name);
   if (row === undefined) throw new Refusal(Reason.NAMESPACE_UNKNOWN, "this registry has no such namespace");
   const claim = fromBinary(NamespaceClaimedSchema, row.claim);
@@ -73,7 +73,7 @@ export function namespaceFacts(core: RegistryCore, name: string): Facts<typeof N
 }
 
 /** An app as it is at `now` (Unix seconds). Throws Refusal APP_UNKNOWN. */
-export function appFacts(core: RegistryCore, appId: string, now: number): Facts<typeof AppAnswerSchema> {
+export function appFacts(core: ReadCore, appId: string, now: number): Facts<typeof AppAnswerSchema> {
   const row = requireApp(core.store.app(appId));
   const app = appMessage(core, row, now);
   const facts = factsOfApp(AppAnswerSchema, { app }, row, app.context?.authKeys ?? []);
@@ -83,7 +83,7 @@ export function appFacts(core: RegistryCore, appId: string, now: number): Facts<
 
 /** A service as it is at `now` (Unix seconds). Throws Refusal APP_UNKNOWN or SERVICE_UNKNOWN. */
 export function serviceFacts(
-  core: RegistryCore,
+  core: ReadCore,
   appId: string,
   serviceId: string,
   now: number,
@@ -111,19 +111,19 @@ export function factsOfApp<Desc extends DescMessage>(
 }
 
 /** An answer about a namespace as it is now. */
-export function namespaceAnswer(core: RegistryCore, name: string, statementId: Uint8Array): Statement {
+export function namespaceAnswer(core: ReadCore, name: string, statementId: Uint8Array): Statement {
   return answer(core, namespaceFacts(core, name), registryTime(core), statementId);
 }
 
 /** An answer about an app as it is now. */
-export function appAnswer(core: RegistryCore, appId: string, statementId: Uint8Array): Statement {
+export function appAnswer(core: ReadCore, appId: string, statementId: Uint8Array): Statement {
   const now = registryTime(core);
   return answer(core, appFacts(core, appId, now), now, statementId);
 }
 
 /** An answer about a service as it is now, with the app's config epoch for the unsigned hint beside it. */
 export function serviceAnswer(
-  core: RegistryCore,
+  core: ReadCore,
   appId: string,
   serviceId: string,
   statementId: Uint8Array,
@@ -134,12 +134,7 @@ export function serviceAnswer(
 }
 
 /** The answer to a binding: the service and the app's context as they are now. */
-export function bindingAnswer(
-  core: RegistryCore,
-  appId: string,
-  serviceId: string,
-  statementId: Uint8Array,
-): Statement {
+export function bindingAnswer(core: ReadCore, appId: string, serviceId: string, statementId: Uint8Array): Statement {
   const app = requireApp(core.store.app(appId));
   const now = registryTime(core);
   const service = serviceMessage(core, requireService(core.store.service(appId, serviceId)), now);
@@ -150,7 +145,7 @@ export function bindingAnswer(
 
 /** Answers a statement. */
 function answer<Desc extends DescMessage>(
-  core: RegistryCore,
+  core: ReadCore,
   facts: Facts<Desc>,
   now: number,
   statementId: Uint8Array,
@@ -161,7 +156,7 @@ function answer<Desc extends DescMessage>(
 
 /** Signs a message with the key that is in force at `now`. */
 export function sign<Desc extends DescMessage>(
-  core: RegistryCore,
+  core: ReadCore,
   schema: Desc,
   now: number,
   message: MessageInitShape<Desc>,
@@ -174,7 +169,7 @@ export function sign<Desc extends DescMessage>(
  * tells of or the key that signs it, so that nobody trusts a key longer because of a cache.
  */
 export function answerHeader(
-  core: RegistryCore,
+  core: ReadCore,
   { appSequence, graceEnd }: Pick<Facts, "appSequence" | "graceEnd">,
   now: number,
 ) {
@@ -192,7 +187,7 @@ function graceEndOf(keys: readonly KeyRecord[]): number {
 }
 
 /** A service as answers show it. */
-export function serviceMessage(core: RegistryCore, row: ServiceRow, now: number): Service {
+export function serviceMessage(core: ReadCore, row: ServiceRow, now: number): Service {
   return create(ServiceSchema, {
     appId: row.appId,
     serviceId: row.serviceId,
@@ -206,7 +201,7 @@ export function serviceMessage(core: RegistryCore, row: ServiceRow, now: number)
   });
 }
 
-function appMessage(core: RegistryCore, app: AppRow, now: number): App {
+function appMessage(core: ReadCore, app: AppRow, now: number): App {
   return create(AppSchema, {
     appId: app.appId,
     ownerNamespace: app.ownerNamespace,
@@ -221,7 +216,7 @@ function appMessage(core: RegistryCore, app: AppRow, now: number): App {
   });
 }
 
-function contextMessage(core: RegistryCore, app: AppRow, now: number): OperationalContext {
+function contextMessage(core: ReadCore, app: AppRow, now: number): OperationalContext {
   return create(OperationalContextSchema, {
     appId: app.appId,
     configEpoch: BigInt(app.configEpoch),

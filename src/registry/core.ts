@@ -15,32 +15,36 @@ import type { Projection } from "./projection.ts";
 import type { RegistryPolicy } from "./rules/policy.ts";
 import type { RegistryStore } from "./store.ts";
 
-/** Everything that the registry's RPCs work with. */
-export interface RegistryCore {
+/** What the registry's reads work with. */
+export interface ReadCore {
   /** The registry's domain: the audience of what is sent to it. */
   readonly domain: string;
   readonly policy: RegistryPolicy;
   readonly store: RegistryStore;
   readonly log: Log;
+  readonly keyring: Keyring;
+  readonly clock: Clock;
+  /** Hosts that may have plain http URLs: those of preset directory entries in development. */
+  readonly allowPlainHttp: (host: string) => boolean;
+}
+
+/** Everything that the registry's RPCs work with. */
+export interface RegistryCore extends ReadCore {
   readonly projection: Projection;
   readonly nonces: Nonces;
   readonly queue: WriteQueue;
-  readonly keyring: Keyring;
   readonly hub: WatchHub;
   /** Calls streams back that have to send heads. */
   readonly headsAlarm: Alarm;
   /** Told of every effect, in its transaction. */
   readonly onEffect: (effect: Effect, now: number) => void;
   readonly directory: Directory;
-  readonly clock: Clock;
   readonly random: Random;
   readonly logger: Logger;
   /** Where activation codes go; absent if the policy needs none. */
   readonly codeSender: CodeSender | undefined;
   /** Bounds how many of them are sent. */
   readonly codeThrottle: CodeThrottle;
-  /** Hosts that may have plain http URLs: those of preset directory entries in development. */
-  readonly allowPlainHttp: (host: string) => boolean;
 }
 
 /** Registry time in Unix seconds: the wall clock, but never before what the log has seen. */

@@ -47,6 +47,17 @@ export class Keyring {
   }
 
   /**
+   * True if who trusts a key set believes what is signed at `now` (Unix seconds).
+   *
+   * @throws as {@link signingKey}
+   */
+  signsFor(set: Statement, now: number): boolean {
+    const { publicKey } = this.signingKey(now);
+    const { keys } = openAnswer(RegistryKeysSchema, set).message;
+    return trustedAt(keys, now).some((key) => equalBytes(key.publicKey, publicKey));
+  }
+
+  /**
    * The key set to publish: undefined if `latest` says the same as the configuration.
    *
    * A set is signed by a key that counts in the set before it, so that clients who trust that one can follow. A new key
@@ -83,9 +94,7 @@ export class Keyring {
 
   /** A key that whoever trusts `set` trusts at `now`. */
   #keyOf(set: RegistryKeys, now: number): SigningKey {
-    const trusted = set.keys.filter(({ notBefore, notAfter }) =>
-      counts({ notBefore: Number(notBefore), notAfter: Number(notAfter) }, now),
-    );
+    const trusted = trustedAt(set.keys, now);
     const found = this.#keys
       .filter(canSign)
       .find(({ key }) => trusted.some(({ publicKey }) => equalBytes(publicKey, key.publicKey)));
@@ -102,6 +111,13 @@ function canSign(key: ConfiguredKey): key is OwnKey {
 
 function counts({ notBefore, notAfter }: Pick<ConfiguredKey, "notBefore" | "notAfter">, now: number): boolean {
   return notBefore <= now && (notAfter === 0 || now < notAfter);
+}
+
+/** Those of a key set's keys that count at a time. */
+function trustedAt(keys: RegistryKeys["keys"], now: number): RegistryKeys["keys"] {
+  return keys.filter(({ notBefore, notAfter }) =>
+    counts({ notBefore: Number(notBefore), notAfter: Number(notAfter) }, now),
+  );
 }
 
 function sameKeys(a: RegistryKeys, b: RegistryKeys): boolean {

@@ -9,7 +9,7 @@ import { encodeCanonical } from "../statement/canonical.ts";
 import { sha256 } from "../statement/crypto.ts";
 import { AnswerCache } from "./answer-cache.ts";
 import { answerHeader, type Facts } from "./answers.ts";
-import type { RegistryCore } from "./core.ts";
+import type { ReadCore } from "./core.ts";
 import type { Effect } from "./effects.ts";
 import { listRegistryKeys } from "./rpc/list-registry-keys.ts";
 import { listServices } from "./rpc/list-services.ts";
@@ -24,7 +24,7 @@ import { type UnsignedFrame, unsignedFrame } from "./unsigned-frame.ts";
 type Question = Message & { nonce: Uint8Array };
 
 /** What a read finds out at `now` (Unix seconds), or refuses. */
-type Read = (core: RegistryCore, request: never, now: number) => Facts;
+type Read = (core: ReadCore, request: never, now: number) => Facts;
 
 const readsByMethod = new Map<DescMethodUnary, Read>([
   [ResolverService.method.resolveRegistry, resolveRegistry],
@@ -56,6 +56,9 @@ interface Kept {
 /** A kept answer is not given out in its last seconds, when a slow caller would get it expired. */
 const marginSeconds = 5;
 
+/** Bound on the memory that kept answers and facts take, in bytes, if nothing else is said. */
+export const defaultAnswerCacheBytes = 128 * 1024 * 1024;
+
 /** About what facts take beside their body: an encoded header, and objects. */
 const factsBytes = 400;
 
@@ -65,14 +68,20 @@ const factsBytes = 400;
  * signature is made each time.
  */
 export class Reads implements ReadyAnswers {
-  readonly #core: RegistryCore;
+  readonly #core: ReadCore;
+  readonly #catchUp: () => void;
   readonly #kept: AnswerCache<Kept>;
   /** Time of the log's last entry, in Unix seconds. */
   #logTime: number;
 
-  /** @param cacheBytes - bound on the memory that all kept answers and facts take */
-  constructor(core: RegistryCore, cacheBytes: number) {
+  /**
+   * @param cacheBytes - bound on the memory that all kept answers and facts take
+   * @param catchUp - calls {@link Reads.changed} for what another process has written since; throws what all answers are
+   *   refused with
+   */
+  constructor(core: ReadCore, cacheBytes: number, catchUp: () => void = () => {}) {
     this.#core = core;
+    this.#catchUp = catchUp;
     this.#kept = new AnswerCache(cacheBytes);
     this.#logTime = core.log.head().time;
   }
@@ -82,11 +91,16 @@ export class Reads implements ReadyAnswers {
   }
 
   kept(method: DescMethodUnary, request: string): ReadyAnswer | undefined {
-    const signed = this.#kept.get(method, request)?.signed;
-    return signed !== undefined && this.now() < (signed.reuse.expiresAt - marginSeconds) * 1000 ? signed : undefined;
+    try {
+      this.#catchUp();
+    } catch {
+      return; // whoever asks for an answer then is told
+    }
+    return this.#signedUnder(method, request);
   }
 
   async answer(method: DescMethodUnary, request: Uint8Array): Promise<ReadyAnswer> {
+    this.#catchUp();
     const now = Math.floor(this.now() / 1000);
     // What is known under these bytes was checked when they came first, and a nonce of this length has no rules.
     const known = this.#factsUnder(method, keyWithoutNonce(method, request), now);
@@ -97,7 +111,7 @@ export class Reads implements ReadyAnswers {
     const query = toBinary(method.input, question, { writeUnknownFields: false });
     if (question.nonce.length === 0) {
       const key = keyOf(query);
-      const kept = this.kept(method, key) ?? this.#kept.get(method, key)?.pending;
+      const kept = this.#signedUnder(method, key) ?? this.#kept.get(method, key)?.pending;
       return kept ?? this.#keep(method, key, question, query, now);
     }
     const key = keyWithoutNonce(method, query);
@@ -119,6 +133,11 @@ export class Reads implements ReadyAnswers {
   changed(effect: Effect, now: number): void {
     this.#logTime = now;
     for (const subject of subjectsOf(effect)) this.#kept.drop(subject);
+  }
+
+  #signedUnder(method: DescMethodUnary, request: string): ReadyAnswer | undefined {
+    const signed = this.#kept.get(method, request)?.signed;
+    return signed !== undefined && this.now() < (signed.reuse.expiresAt - marginSeconds) * 1000 ? signed : undefined;
   }
 
   #keep(

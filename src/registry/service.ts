@@ -30,7 +30,7 @@ import { type ConfiguredKey, Keyring } from "./keyring.ts";
 import { registryMigrations } from "./migrations.ts";
 import { Projection } from "./projection.ts";
 import { publishedKeySet, publishKeys } from "./publish-keys.ts";
-import { Reads } from "./reads.ts";
+import { defaultAnswerCacheBytes, Reads } from "./reads.ts";
 import { activateNamespace } from "./rpc/activate-namespace.ts";
 import { announceAuth } from "./rpc/announce-auth.ts";
 import { bindService } from "./rpc/bind-service.ts";
@@ -81,8 +81,6 @@ export interface RegistryOptions {
 
 /** Silence proves nothing, so each stream of events has heads in it this often, in milliseconds. */
 const headsIntervalMs = 5000;
-
-const defaultAnswerCacheBytes = 128 * 1024 * 1024;
 
 /** A running registry, to be mounted on a server. */
 export interface Registry {

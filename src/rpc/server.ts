@@ -26,6 +26,11 @@ export type ServerOptions = {
   readonly host: string;
   /** 0 for any free port. */
   readonly port: number;
+  /**
+   * Shares the port with other processes that say the same; the system spreads connections over them. On Linux alone
+   * (`SO_REUSEPORT`).
+   */
+  readonly reusePort?: boolean | undefined;
   /** Required unless `development`. Read again when they change, see {@link keepCertificate}. */
   readonly tls?: TlsFiles | undefined;
   /** Allows to serve without TLS. */
@@ -121,7 +126,8 @@ export function createServer(options: ServerOptions): Server {
 
   return {
     async listen() {
-      listener.listen(options.port, options.host);
+      const { host, port, reusePort = false } = options;
+      listener.listen({ host, port, reusePort });
       await once(listener, "listening");
     },
     get address() {

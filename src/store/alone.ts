@@ -15,12 +15,26 @@ const held = new Set<BetterSqlite3.Database>();
  * @throws UnusableFileError if there can be no file beside it
  */
 export function holdAlone(path: string): (() => void) | undefined {
+  return hold(path, "BEGIN EXCLUSIVE");
+}
+
+/**
+ * Holds a file together with others: as long as one of them does, {@link holdAlone} is refused, and the other way round.
+ *
+ * @returns lets go of the file; undefined if another process holds it alone
+ * @throws as {@link holdAlone}
+ */
+export function holdTogether(path: string): (() => void) | undefined {
+  return hold(path, "BEGIN; SELECT 1 FROM sqlite_schema");
+}
+
+function hold(path: string, sql: string): (() => void) | undefined {
   const lockFile = `${path}.lock`;
   makeFile(lockFile);
   const lock = new BetterSqlite3(lockFile, { timeout: 0 });
   try {
     lock.pragma("journal_mode = MEMORY"); // no further file
-    lock.exec("BEGIN EXCLUSIVE");
+    lock.exec(sql);
   } catch (error) {
     lock.close();
     if ((error as { code?: unknown }).code === "SQLITE_BUSY") return;

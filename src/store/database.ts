@@ -1,4 +1,4 @@
-import { chmodSync } from "node:fs";
+import { chmodSync, existsSync } from "node:fs";
 import BetterSqlite3 from "better-sqlite3";
 import { UnusableFileError } from "../core/unusable-file.ts";
 import { makeFile } from "./make-file.ts";
@@ -26,18 +26,7 @@ const PAGE_CACHE_KIB = 65_536;
  */
 export function openDatabase(path: string, migrations: readonly Migration[]): Database {
   if (path !== ":memory:") createPrivateFile(path);
-  const db = new BetterSqlite3(path);
-  try {
-    db.pragma("journal_mode = WAL"); // the first that reads the file
-  } catch (error) {
-    db.close();
-    if ((error as { code?: unknown }).code !== "SQLITE_NOTADB") throw error;
-    throw new UnusableFileError(
-      `${path} is not a database`,
-      "Check the path, or restore the file from a backup.",
-      error,
-    );
-  }
+  const db = open(path, "journal_mode = WAL");
   db.pragma("synchronous = FULL");
   db.pragma("foreign_keys = ON");
   db.pragma("busy_timeout = 5000");
@@ -50,6 +39,64 @@ export function openDatabase(path: string, migrations: readonly Migration[]): Da
   return db;
 }
 
+/**
+ * Opens a database that another process writes, to read what that has committed. Nothing is written but what SQLite's connections
+ * share.
+ *
+ * @param migrations as of {@link openDatabase}
+ * @throws UnusableFileError if there is no such file, or as {@link checkSchema}
+ */
+export function openForReading(path: string, migrations: readonly Migration[]): Database {
+  if (!existsSync(path))
+    throw new UnusableFileError(`${path} does not exist`, "Start the process first that makes it.");
+  const db = open(path, "query_only = ON");
+  db.pragma("busy_timeout = 5000");
+  db.pragma("trusted_schema = OFF");
+  db.pragma(`cache_size = -${PAGE_CACHE_KIB}`);
+  try {
+    checkSchema(db, migrations);
+  } catch (error) {
+    db.close();
+    throw error;
+  }
+  return db;
+}
+
+/**
+ * Another process may have brought the schema up to date meanwhile.
+ *
+ * @throws UnusableFileError if it is not of the version that `migrations` lead to
+ */
+export function checkSchema(db: Database, migrations: readonly Migration[]): void {
+  const seen = schemaVersion(db);
+  if (seen === migrations.length) return;
+  throw new UnusableFileError(
+    `${db.name} is of another version (schema ${seen}, this version knows ${migrations.length})`,
+    "Start the process that writes it with this version first.",
+  );
+}
+
+function schemaVersion(db: Database): number {
+  return Number(db.pragma("user_version", { simple: true }));
+}
+
+/** @param first the first statement that reads the file */
+function open(path: string, first: string): Database {
+  const db = new BetterSqlite3(path);
+  try {
+    db.pragma(first);
+    return db;
+  } catch (error) {
+    db.close();
+    if ((error as { code?: unknown }).code !== "SQLITE_NOTADB") throw error;
+    throw new UnusableFileError(
+      `${path} is not a database`,
+      "Check the path, or restore the file from a backup.",
+      error,
+    );
+  }
+}
+
 /** Makes the file with mode 0600 before SQLite does, so that it is at no time readable by others. */
 function createPrivateFile(path: string): void {
   makeFile(path);
@@ -57,7 +104,7 @@ function createPrivateFile(path: string): void {
 }
 
 function migrate(db: Database, migrations: readonly Migration[]): void {
-  const seen = Number(db.pragma("user_version", { simple: true }));
+  const seen = schemaVersion(db);
   if (seen > migrations.length) {
     const name = db.name;
     db.close();

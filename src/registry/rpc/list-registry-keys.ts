@@ -1,7 +1,7 @@
 import { RegistryKeyListSchema } from "../../../gen/omi/registry/v1/registry_pb.ts";
 import type { ListRegistryKeysRequest } from "../../../gen/omi/registry/v1/resolver_service_pb.ts";
 import type { Facts } from "../answers.ts";
-import type { RegistryCore } from "../core.ts";
+import type { ReadCore } from "../core.ts";
 import { decodeStatement } from "../keyring.ts";
 import { registrySubject } from "../subjects.ts";
 
@@ -12,7 +12,7 @@ const maxVersion = 2n ** 63n - 1n;
 
 /** Lists the registry's key sets after a version. */
 export function listRegistryKeys(
-  core: RegistryCore,
+  core: ReadCore,
   { afterVersion }: ListRegistryKeysRequest,
 ): Facts<typeof RegistryKeyListSchema> {
   const keySets = afterVersion >= maxVersion ? [] : core.store.keySets(afterVersion, pageSize);

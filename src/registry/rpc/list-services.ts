@@ -4,13 +4,13 @@ import { isName } from "../../core/names.ts";
 import { Reason, Refusal } from "../../core/refusal.ts";
 import { checkAppRegistry } from "../accept.ts";
 import { factsOfApp, serviceMessage } from "../answers.ts";
-import type { RegistryCore } from "../core.ts";
+import type { ReadCore } from "../core.ts";
 import { requireApp } from "../rules/authority.ts";
 
 const defaultPageSize = 50;
 
 /** Lists an app's services. Pages belong together only while the app's sequence stays the same. */
-export function listServices(core: RegistryCore, request: ListServicesRequest, now: number) {
+export function listServices(core: ReadCore, request: ListServicesRequest, now: number) {
   checkAppRegistry(core, request.appId);
   const app = requireApp(core.store.appState(request.appId));
   const after = parsePageToken(request.pageToken, app.sequence);

@@ -1,11 +1,11 @@
 import { RegistryAnswerSchema } from "../../../gen/omi/registry/v1/registry_pb.ts";
 import type { Facts } from "../answers.ts";
-import type { RegistryCore } from "../core.ts";
+import type { ReadCore } from "../core.ts";
 import { publishedKeySet } from "../publish-keys.ts";
 import { registrySubject } from "../subjects.ts";
 
 /** Reads the registry's description of itself. */
-export function resolveRegistry(core: RegistryCore): Facts<typeof RegistryAnswerSchema> {
+export function resolveRegistry(core: ReadCore): Facts<typeof RegistryAnswerSchema> {
   const { policy } = core;
   return {
     schema: RegistryAnswerSchema,

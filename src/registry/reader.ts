@@ -1,0 +1,138 @@
+import type { ConnectRouter } from "@connectrpc/connect";
+import { ResolverService } from "../../gen/omi/registry/v1/resolver_service_pb.ts";
+import type { Statement } from "../../gen/omi/statement/v1/statement_pb.ts";
+import { Reason, Refusal } from "../core/refusal.ts";
+import { UnusableFileError } from "../core/unusable-file.ts";
+import { Log } from "../log/log.ts";
+import { boundedRequests } from "../rpc/handlers/bounds.ts";
+import { type ReadyAnswers, serveReadyAnswers } from "../rpc/ready/ready-answers.ts";
+import { checkSchema, type Database, openForReading } from "../store/database.ts";
+import { type ReadCore, registryTime } from "./core.ts";
+import { decodeEffect } from "./effects.ts";
+import { decodeStatement, Keyring } from "./keyring.ts";
+import { registryMigrations } from "./migrations.ts";
+import { publishedKeySet } from "./publish-keys.ts";
+import { defaultAnswerCacheBytes, Reads } from "./reads.ts";
+import { defaultPolicy } from "./rules/policy.ts";
+import type { RegistryOptions } from "./service.ts";
+import { RegistryStore } from "./store.ts";
+
+/** What a reader is made of: of what its registry is made of, that which reads need. */
+export type ReaderOptions = Pick<
+  RegistryOptions,
+  "domain" | "databaseFile" | "keys" | "policy" | "clock" | "allowPlainHttp" | "answerCacheBytes"
+>;
+
+/** A running reader, to be mounted on a server. */
+export interface RegistryReader {
+  routes(router: ConnectRouter): void;
+  /** Its answers, for the server that it is mounted on. */
+  answers: ReadyAnswers;
+  /** The registry's key set, for the well-known document. */
+  keySet(): Statement;
+  /** Resolves when the reader has become unfit, with the reason: it answers nothing any more, and has to be started anew. */
+  outdated: Promise<Error>;
+  close(): void;
+}
+
+/** How many entries of the log are read at a time. */
+const pageSize = 256;
+
+/**
+ * Answers a registry's reads in a process of its own, from the registry's file: what one processor can't answer alone. It
+ * writes nothing. Before each answer it looks whether the registry has committed anything, so it is never behind a write that
+ * somebody was told of; and it goes on while the registry is stopped.
+ *
+ * @throws UnusableFileError if there is no file yet, or the registry that wrote it was of another version or publishes other keys
+ */
+export function createRegistryReader(options: ReaderOptions): RegistryReader {
+  const db = openForReading(options.databaseFile, registryMigrations);
+  try {
+    return readerOn(db, options);
+  } catch (error) {
+    db.close();
+    throw error;
+  }
+}
+
+function readerOn(db: Database, options: ReaderOptions): RegistryReader {
+  const { domain, keys, clock, allowPlainHttp = () => false } = options;
+  const core: ReadCore = {
+    domain,
+    policy: { ...defaultPolicy, ...options.policy },
+    store: new RegistryStore(db),
+    log: new Log(db),
+    keyring: new Keyring(domain, keys),
+    clock,
+    allowPlainHttp,
+  };
+  checkKey(core);
+  const outdated = Promise.withResolvers<Error>();
+  let keysPublished = false;
+  const follow = createFollower(core, db, (effect, time) => {
+    reads.changed(effect, time);
+    keysPublished ||= effect.$typeName === "omi.registry.v1.RegistryKeysPublished";
+  });
+  let refusal: Refusal | undefined;
+  const catchUp = () => {
+    if (refusal !== undefined) throw refusal;
+    if (!follow()) return;
+    try {
+      checkSchema(db, registryMigrations);
+      if (keysPublished) checkKey(core);
+      keysPublished = false;
+    } catch (error) {
+      refusal = new Refusal(Reason.SHUTTING_DOWN, "this process has to be started anew");
+      outdated.resolve(error as Error);
+      throw refusal;
+    }
+  };
+  const reads = new Reads(core, options.answerCacheBytes ?? defaultAnswerCacheBytes, catchUp);
+  const interceptors = [boundedRequests({ allowPlainHttp })];
+  return {
+    routes: (router) => serveReadyAnswers(router, ResolverService.methods, reads, { interceptors }),
+    answers: reads,
+    keySet: () => publishedKeySet(core.store),
+    outdated: outdated.promise,
+    close: () => db.close(),
+  };
+}
+
+/**
+ * Follows the log that another process writes, without waiting for anything: the returned function tells of every write that was
+ * committed before its call. While there was none, that is one look at memory that SQLite's connections share.
+ *
+ * @returns true if something was committed since the last time
+ */
+function createFollower({ log }: ReadCore, db: Database, changed: Reads["changed"]): () => boolean {
+  const version = db.prepare<[], number>("PRAGMA data_version").pluck();
+  let seenVersion = version.get();
+  let seenIndex = log.head().index;
+  return () => {
+    const now = version.get();
+    if (now === seenVersion) return false;
+    log.refresh();
+    let count: number;
+    do {
+      const entries = log.read(seenIndex + 1, pageSize);
+      for (const { index, time, effectType, effect } of entries) {
+        changed(decodeEffect(effectType, effect), time);
+        seenIndex = index;
+      }
+      count = entries.length;
+    } while (count === pageSize);
+    // What was committed meanwhile has moved the version again.
+    seenVersion = now;
+    return true;
+  };
+}
+
+/** @throws UnusableFileError if nobody would believe what this process signs */
+function checkKey({ domain, store, keyring, ...core }: ReadCore): void {
+  const latest = store.latestKeySet();
+  if (latest !== undefined && keyring.signsFor(decodeStatement(latest.statement), registryTime(core))) return;
+  throw new UnusableFileError(
+    `${domain} does not publish the key that this process would sign with`,
+    "Start the registry with this configuration first, then its readers.",
+  );
+}

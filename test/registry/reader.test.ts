@@ -1,0 +1,179 @@
+import { join } from "node:path";
+import { createConnectTransport } from "@connectrpc/connect-node";
+import pino from "pino";
+import { expect, onTestFinished, test } from "vitest";
+import { RegistryAnswerSchema } from "../../gen/omi/registry/v1/registry_pb.ts";
+import { ServiceAnswerSchema, ServiceStatus } from "../../gen/omi/registry/v1/service_pb.ts";
+import { Reason } from "../../src/core/refusal.ts";
+import { registryMigrations } from "../../src/registry/migrations.ts";
+import { createRegistryReader, type ReaderOptions } from "../../src/registry/reader.ts";
+import { createServer } from "../../src/rpc/server.ts";
+import { openAnswer } from "../../src/statement/statement.ts";
+import { openDatabase } from "../../src/store/database.ts";
+import { dumpOf, type FileRegistry, startFileRegistry } from "../contract/support/file-registry.ts";
+import { refused } from "../contract/support/refused.ts";
+import {
+  bindTestService,
+  claimOf,
+  present,
+  registerTestApp,
+  rotateTestService,
+  suspendOf,
+} from "../support/developer.ts";
+import { temporaryFolder } from "../support/files.ts";
+import { testKey, testNonce } from "../support/keys.ts";
+import { type RegistryClients, registryClients, registryDomain } from "../support/registry.ts";
+
+/** A reader on a server of its own, beside a registry; both stop with the test. */
+async function startReader({ file, key, clock }: FileRegistry, options: Partial<ReaderOptions> = {}) {
+  const reader = createRegistryReader({
+    domain: registryDomain,
+    databaseFile: file,
+    keys: [{ key, notBefore: 0, notAfter: 0 }],
+    clock,
+    allowPlainHttp: (host) => host.endsWith(".test"),
+    ...options,
+  });
+  const server = createServer({
+    host: "127.0.0.1",
+    port: 0,
+    development: true,
+    logger: pino({ level: "silent" }),
+    routes: reader.routes,
+    answers: reader.answers,
+  });
+  await server.listen();
+  onTestFinished(async () => {
+    await server.close(100);
+    reader.close();
+  });
+  const transport = createConnectTransport({ baseUrl: server.address.url, httpVersion: "2", useHttpGet: true });
+  return { ...registryClients(transport), url: server.address.url, reader };
+}
+
+async function started() {
+  const registry = await startFileRegistry();
+  const service = await bindTestService(registry, await registerTestApp(registry));
+  return { registry, service, reader: await startReader(registry) };
+}
+
+type Service = Awaited<ReturnType<typeof started>>["service"];
+
+/** The service as everybody is told, or only the caller if `fresh`. */
+async function read({ resolver }: RegistryClients, { app, serviceId }: Service, fresh = false) {
+  const nonce = fresh ? testNonce() : new Uint8Array();
+  const { answer } = await resolver.resolveService({ appId: app.appId, serviceId, nonce });
+  return present(openAnswer(ServiceAnswerSchema, present(answer)).message.service);
+}
+
+test("a reader answers every read as its registry does", async () => {
+  const { registry, service, reader } = await started();
+  const { appId } = service.app;
+  const answersOf = async ({ resolver }: RegistryClients) => [
+    await resolver.resolveRegistry({}),
+    await resolver.listRegistryKeys({}),
+    await resolver.resolveNamespace({ namespace: service.app.namespace }),
+    await resolver.resolveApp({ appId }),
+    await resolver.resolveService({ appId, serviceId: service.serviceId }),
+    await resolver.listServices({ appId }),
+  ];
+  expect(await answersOf(reader)).toEqual(await answersOf(registry));
+});
+
+test.each([false, true])("what was written is read at once (with a nonce: %s)", async (fresh) => {
+  const { registry, reader, ...begun } = await started();
+  let { service } = begun;
+  for (let rotation = 0; rotation < 5; rotation++) {
+    const before = await read(reader, service, fresh);
+    service = await rotateTestService(registry, service);
+    const after = await read(reader, service, fresh);
+    expect(after.keys[0]?.keyId).not.toBe(before.keys[0]?.keyId);
+    expect(after).toEqual(await read(registry, service, true));
+    registry.clock.advance(3600 * 24 * 40);
+  }
+  await registry.registry.suspendService({ statement: suspendOf(registry.clock, service) });
+  expect(await read(reader, service, fresh)).toMatchObject({ status: ServiceStatus.SUSPENDED, keys: [] });
+});
+
+test("what is read right after another process has written is what it wrote, whatever else is read meanwhile", async () => {
+  const { registry, reader, service } = await started();
+  const others = await Promise.all(
+    Array.from({ length: 8 }, (_, i) => bindTestService(registry, service.app, `article-${i}`)),
+  );
+  const suspended = others.map(async (other) => {
+    await registry.registry.suspendService({ statement: suspendOf(registry.clock, other) });
+    return (await read(reader, other)).status;
+  });
+  const meanwhile = others.map((other) => read(reader, other));
+  await Promise.all(meanwhile);
+  expect(await Promise.all(suspended)).toEqual(others.map(() => ServiceStatus.SUSPENDED));
+});
+
+test("a reader takes no writes and has no streams", async () => {
+  const { registry, reader } = await started();
+  await refused(
+    reader.registry.claimNamespace({ statement: claimOf(registry.clock, "carol", testKey("carol")) }),
+    Reason.UNIMPLEMENTED,
+  );
+  await refused(reader.events.getHeads({}), Reason.UNIMPLEMENTED);
+  await refused(reader.log.readLog({}), Reason.UNIMPLEMENTED);
+});
+
+test("reads go on while the registry is stopped, and after it is back", async () => {
+  const { registry, service, reader } = await started();
+  const before = registry.contents();
+  await registry.halt();
+  for (const fresh of [false, true]) expect((await read(reader, service, fresh)).status).toBe(ServiceStatus.ACTIVE);
+
+  const back = await registry.restarted();
+  expect(back.contents()).toEqual(before);
+  await back.registry.suspendService({ statement: suspendOf(back.clock, service) });
+  for (const fresh of [false, true]) expect((await read(reader, service, fresh)).status).toBe(ServiceStatus.SUSPENDED);
+});
+
+test("an answer tells how long the log is, of what others wrote too", async () => {
+  const { registry, reader } = await started();
+  const size = async () => {
+    const { answer } = await reader.resolver.resolveRegistry({});
+    return openAnswer(RegistryAnswerSchema, present(answer)).message.logSize;
+  };
+  const before = await size();
+  await registerTestApp(registry);
+  expect(await size()).toBe(BigInt(registry.contents().logSize));
+  expect(await size()).toBeGreaterThan(before);
+});
+
+test("there is no reader before its registry, nor of another version, nor with a key that is not published", async () => {
+  const registry = await startFileRegistry();
+  await expect(startReader({ ...registry, file: join(temporaryFolder(), "none.db") })).rejects.toThrow();
+  const empty = join(temporaryFolder(), "empty.db");
+  openDatabase(empty, registryMigrations).close();
+  await expect(startReader({ ...registry, file: empty })).rejects.toThrow("does not publish");
+  const old = join(temporaryFolder(), "old.db");
+  openDatabase(old, registryMigrations.slice(0, -1)).close();
+  await expect(startReader({ ...registry, file: old })).rejects.toThrow("another version");
+  await expect(startReader({ ...registry, key: testKey("another") })).rejects.toThrow("does not publish");
+  // None of them has changed anything.
+  expect(dumpOf(old)).toEqual([]);
+});
+
+test("a reader follows to a key set that its key is in, and ends with the first one that it is not in", async () => {
+  const registry = await startFileRegistry();
+  const [first, second] = [registry.key, testKey("registry 2")];
+  const service = await bindTestService(registry, await registerTestApp(registry));
+  const reader = await startReader(registry);
+  let ended = false;
+  void reader.reader.outdated.then(() => {
+    ended = true;
+  });
+  const always = { notBefore: 0, notAfter: 0 };
+
+  const both = await registry.restarted({ keys: [first, second].map((key) => ({ key, ...always })) });
+  expect((await read(reader, service)).status).toBe(ServiceStatus.ACTIVE);
+  expect(ended).toBe(false);
+
+  await both.restarted({ keys: [{ key: second, ...always }] });
+  await refused(read(reader, service), Reason.SHUTTING_DOWN);
+  await refused(read(reader, service, true), Reason.SHUTTING_DOWN);
+  expect(ended).toBe(true);
+});
