@@ -39,19 +39,22 @@ export interface LoadTarget {
   readonly headers?: Readonly<Record<string, string>>;
   /** A file with the body; a GET without. */
   readonly bodyFile?: string;
+  /** On how many connections; 4 if absent. */
+  readonly connections?: number | undefined;
 }
 
 /** The number of requests that are under way at any time. */
 const inFlight = 128;
 
 /** Of h2load. */
-const connections = 4;
+const defaultConnections = 4;
 
 /** How long h2load sends before it begins to measure. */
 export const warmUpSeconds = (seconds: number) => Math.min(0.5, seconds / 2);
 
-/** Requests a second over HTTP/2, on 4 connections. Throws if one was not answered with success. */
+/** Requests a second over HTTP/2. Throws if one was not answered with success. */
 export async function h2load(target: LoadTarget, seconds: number): Promise<number> {
+  const { connections = defaultConnections } = target;
   const stdout = await runH2load(target, ["-m", `${inFlight / connections}`, ...during(seconds)]);
   return rateIn(stdout);
 }
@@ -65,8 +68,15 @@ export async function h2loadLatencies(
   target: LoadTarget,
   { seconds, perSecond, logFile }: { seconds: number; perSecond: number; logFile: string },
 ): Promise<Float64Array> {
-  const pace = ["--rps", `${Math.max(1, Math.round(perSecond / connections))}`];
-  await runH2load(target, ["-m", `${inFlight / connections}`, ...pace, ...during(seconds), "--log-file", logFile]);
+  const pace = ["--rps", `${Math.max(1, Math.round(perSecond / defaultConnections))}`];
+  await runH2load(target, [
+    "-m",
+    `${inFlight / defaultConnections}`,
+    ...pace,
+    ...during(seconds),
+    "--log-file",
+    logFile,
+  ]);
   // Start of a request, status, time to the end of the answer: the times in microseconds.
   const lines = readFileSync(logFile, "utf8").trimEnd().split("\n");
   return Float64Array.from(lines, (line) => Number(line.split("\t")[2]) / 1000).sort();
@@ -92,7 +102,10 @@ function rateIn(stdout: string): number {
   return Number(/finished in [^,]+, ([\d.]+) req\/s/.exec(stdout)?.[1]);
 }
 
-function runH2load({ url, headers = {}, bodyFile }: LoadTarget, options: readonly string[]): Promise<string> {
+function runH2load(
+  { url, headers = {}, bodyFile, connections = defaultConnections }: LoadTarget,
+  options: readonly string[],
+): Promise<string> {
   return runTool([
     ...["-c", `${connections}`, ...options],
     ...Object.entries(headers).flatMap(([name, value]) => ["-H", `${name}: ${value}`]),

@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import http from "node:http";
 import http2 from "node:http2";
 import https from "node:https";
-import { tmpdir } from "node:os";
+import { availableParallelism, tmpdir } from "node:os";
 import { join } from "node:path";
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import {
@@ -18,6 +18,7 @@ import { openAnswer, verifySignature } from "../../src/statement/statement.ts";
 import { startChild } from "../child.ts";
 import type { BareChildOptions } from "../children/bare.ts";
 import type { Loop } from "../children/loops.ts";
+import type { ReaderChildOptions } from "../children/reader.ts";
 import type { RegistryChildOptions } from "../children/registry.ts";
 import { rangePath, startEtcd, storeOfSize } from "../etcd.ts";
 import type { Contender, Row, Setting } from "../harness.ts";
@@ -36,6 +37,7 @@ export interface Ground {
   /** Goes with the row. */
   directory: string;
   registry: string;
+  databaseFile: string;
   bare: { h2c: string; h2: string; h1: string };
   /** Of the answer in gRPC's frame, in bytes. */
   answerLength: number;
@@ -59,11 +61,12 @@ export async function ground(
     return join(directory, name);
   };
   const { world = makeWorld(16) } = options;
+  const databaseFile = join(directory, "registry.sqlite");
   const { ready: registry } = await startChild<{ url: string }>(
     "registry",
     {
       worldFile: file("world.json", JSON.stringify(world.file)),
-      databaseFile: join(directory, "registry.sqlite"),
+      databaseFile,
       ...(options.secure ? { tls } : {}),
     } satisfies RegistryChildOptions,
     setting,
@@ -81,6 +84,7 @@ export async function ground(
   return {
     directory,
     registry: registry.url,
+    databaseFile,
     answerLength: frame.length,
     bare,
     getPath,
@@ -88,6 +92,17 @@ export async function ground(
     connectBody: file("connect.bin", message),
     wrkScript: file("post.lua", wrkScript(message)),
   };
+}
+
+/** Starts a reader of the registry for each processor, all on one port. */
+async function startReaders({ databaseFile }: Ground, setting: Setting): Promise<string> {
+  const start = (port: number) => {
+    const options: ReaderChildOptions = { databaseFile, port };
+    return startChild<{ url: string; port: number }>("reader", options, setting);
+  };
+  const { url, port } = (await start(0)).ready;
+  for (let started = 1; started < availableParallelism(); started++) await start(port);
+  return url;
 }
 
 async function answerTo(url: string): Promise<Buffer> {
@@ -98,8 +113,8 @@ async function answerTo(url: string): Promise<Buffer> {
 
 type Measure = (base: string, ground: Ground, seconds: number) => Promise<number>;
 
-const overGrpc: Measure = (base, { grpcBody }, seconds) =>
-  h2load({ url: base + path, headers: grpcHeaders, bodyFile: grpcBody }, seconds);
+const overGrpc = (base: string, { grpcBody }: Ground, seconds: number, connections?: number) =>
+  h2load({ url: base + path, headers: grpcHeaders, bodyFile: grpcBody, connections }, seconds);
 
 const measures: Readonly<Record<string, { http: "h2c" | "h1"; measure: Measure; what: string }>> = {
   "post-h2": {
@@ -132,13 +147,17 @@ function besideBare(on: Ground, bare: string, measure: Measure): Contender[] {
   ];
 }
 
-async function etcdRange({ directory, answerLength }: Ground, setting: Setting): Promise<Contender> {
+async function etcdRange(
+  { directory, answerLength }: Ground,
+  setting: Setting,
+  connections?: number,
+): Promise<Contender> {
   const etcd = await startEtcd(directory, setting);
   const bodyFile = join(directory, "range.bin");
   writeFileSync(bodyFile, await storeOfSize(etcd, answerLength));
   return {
     name: "etcd",
-    measure: (seconds) => h2load({ url: etcd + rangePath, headers: grpcHeaders, bodyFile }, seconds),
+    measure: (seconds) => h2load({ url: etcd + rangePath, headers: grpcHeaders, bodyFile, connections }, seconds),
   };
 }
 
@@ -213,6 +232,23 @@ export const readRows: readonly Row[] = [
       return [
         { name: "registry", measure: (seconds) => overGrpc(on.registry, on, seconds) },
         await etcdRange(on, setting),
+      ];
+    },
+  },
+  {
+    name: "resolve-etcd-readers",
+    what: "resolve service, cached, gRPC, 128 in flight on 16 connections, a reader for each processor",
+    against: "etcd, range of one key, serializable, an answer of the same size",
+    reach: 3,
+    needs: ["h2load", "etcd"],
+    async prepare(setting) {
+      const on = await ground(setting);
+      const readers = await startReaders(on, setting);
+      // The system gives each connection to one of the readers, by chance.
+      const connections = 16;
+      return [
+        { name: "readers", measure: (seconds) => overGrpc(readers, on, seconds, connections) },
+        await etcdRange(on, setting, connections),
       ];
     },
   },
