@@ -38,15 +38,19 @@ export function createAccessLog(logger: Logger): AccessLog {
   };
 }
 
-/** Writes one line when a call is over: what was called, how it ended, how long it took. */
+/**
+ * Writes one line when a call is over: what was called, how it ended, how long it took.
+ *
+ * @param start - when the call came, in milliseconds since 1970
+ */
 export function logWhenDone(
   accessLog: AccessLog,
   call: Call,
   request: NodeServerRequest,
   response: NodeServerResponse,
   clock: Clock,
+  start: number,
 ): void {
-  const start = clock.now();
   response.once("close", () => {
     accessLog(call.readOnly, {
       requestId: call.requestId,

@@ -62,14 +62,16 @@ export function createDispatch(options: DispatchOptions): Dispatch {
   const requestId = createRequestIds(options.random);
   const accessLog = createAccessLog(options.logger);
   const answer: Dispatch["answer"] = (request, response, received) => {
+    const now = clock.now();
+    const start = received?.waitedSince ?? now;
+    const elapsedMs = now - start;
     const call = begin(request, requestId, options);
     response.setHeader("x-request-id", call.requestId);
-    logWhenDone(accessLog, call, request, response, clock);
+    logWhenDone(accessLog, call, request, response, clock, start);
     if (cors !== undefined && answerCors(cors, request, response)) return;
 
     // Bounds the time that a request takes to arrive, except for the messages of a client's stream.
     const arriving = new AbortController();
-    const elapsedMs = received?.waitedSince === undefined ? 0 : clock.now() - received.waitedSince;
     const cancel = clock.setTimer(limits.maxDeadlineMs - elapsedMs, () =>
       arriving.abort(new ConnectError("the request took too long", Code.DeadlineExceeded)),
     );

@@ -16,12 +16,12 @@ import {
   serveReadyAnswers,
 } from "../../../src/rpc/ready/ready-answers.ts";
 import type { ServerOptions } from "../../../src/rpc/server.ts";
+import { FakeClock } from "../../support/clock.ts";
 import { byConnect, EchoService } from "../support/echo.ts";
 import {
   type HttpVersion,
   ImpatientClock,
   type Request,
-  SteppingClock,
   send,
   sendHttp1,
   sendHttp2,
@@ -437,15 +437,18 @@ test("a caller who leaves in the middle does no harm", async () => {
 
 test.each(["1.1", "2"] as const)("an answer that comes after the deadline is none (HTTP/%s)", async (version) => {
   const gate = Promise.withResolvers<void>();
-  const clock = new SteppingClock();
-  const { port, fastAnswers } = await startEcho(true, { clock });
+  const clock = new FakeClock();
+  const { port, fastAnswers, log } = await startEcho(true, { clock });
   fastAnswers.until = gate.promise;
   const headers = { "content-type": connectType, "connect-timeout-ms": "5000" };
   const answer = send(version, port, { method: "POST", path: ECHO, headers, body: [message("hello")] });
   await expect.poll(() => fastAnswers.asked).toBe(1);
-  clock.ahead = 5000;
+  clock.advance(5);
   gate.resolve();
   expect(await answer).toMatchObject({ status: 504, body: expect.stringContaining(toHex(utf8("DEADLINE_EXCEEDED"))) });
+  await expect
+    .poll(() => log.filter(({ msg }) => msg === "call"))
+    .toMatchObject([{ outcome: "DEADLINE_EXCEEDED", ms: 5000 }]);
 });
 
 test.each(["1.1", "2"] as const)("a caller may leave before the answer is ready (HTTP/%s)", async (version) => {

@@ -47,19 +47,6 @@ export class ImpatientClock implements Clock {
   }
 }
 
-/** The time of day, and something on top of it. */
-export class SteppingClock implements Clock {
-  ahead = 0;
-
-  now(): number {
-    return systemClock.now() + this.ahead;
-  }
-
-  setTimer(milliseconds: number, callback: () => void): () => void {
-    return systemClock.setTimer(milliseconds, callback);
-  }
-}
-
 async function sendBody(to: NodeJS.WritableStream, body: Request["body"], pause: Promise<void>): Promise<void> {
   for (const part of body) {
     if (part === "pause") await pause;
