@@ -12,7 +12,7 @@ export type { HttpResponse };
 export type HttpRoute = {
   /** HEAD is answered wherever GET is. */
   readonly method: "GET" | "POST";
-  /** The whole path, without query; or, with a `*` at its end, what the path starts with. */
+  /** The whole path, without query; or, with a `*` at its end, what the path starts with. The path of an RPC stays the RPC's. */
   readonly path: string;
   /** A Refusal that it throws becomes the HTTP status of its code, with the JSON of a Connect error as body. */
   handler(request: HttpRequest): HttpResponse | Promise<HttpResponse>;
@@ -44,10 +44,10 @@ function matches(pattern: string, path: string): boolean {
 
 /** Has a route answer a request, within the time that `arriving` leaves for all of it. */
 export function answerRoute(route: HttpRoute, exchange: Exchange, maxMessageBytes: number): void {
-  const { request, response, call, arriving: signal } = exchange;
+  const { request, response, call, received, arriving: signal } = exchange;
   const answer = async () => {
     if (call.refuseWith !== undefined) throw call.refuseWith;
-    const body = route.method === "POST" ? readBody(request, signal) : [];
+    const body = route.method === "POST" ? readBody(request, signal, received) : [];
     return route.handler({
       path: call.method,
       query: new URLSearchParams(request.url?.split("?", 2)[1]),

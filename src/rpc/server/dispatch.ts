@@ -54,7 +54,7 @@ type DispatchOptions = {
 };
 
 /**
- * Builds the function that every request passes, to a plain HTTP route, to connect, or to a refusal; and beside it the
+ * Builds the function that every request passes, to connect, to a plain HTTP route, or to a refusal; and beside it the
  * fast path.
  */
 export function createDispatch(options: DispatchOptions): Dispatch {
@@ -83,13 +83,14 @@ export function createDispatch(options: DispatchOptions): Dispatch {
 
     const exchange = { request, response, call, received, elapsedMs, arriving: arriving.signal };
     call.refuseWith = refusalOfArrival(request, options);
+    // RPCs first, as on the fast path, which knows no routes.
+    const handler = handlers.get(call.method);
+    if (handler !== undefined) return answerRpc(handler, exchange, limits.maxDeadlineMs);
     const route = findRoute(httpRoutes, request.method, call.method);
     if (route !== undefined) {
       call.readOnly = route.method === "GET";
       return answerRoute(route, exchange, limits.maxMessageBytes);
     }
-    const handler = handlers.get(call.method);
-    if (handler !== undefined) return answerRpc(handler, exchange, limits.maxDeadlineMs);
 
     call.refuseWith ??= notImplemented(call.method);
     const errors = handlers.forErrors(request.method, request.headers["content-type"] ?? "");

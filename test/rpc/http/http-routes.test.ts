@@ -30,6 +30,7 @@ const httpRoutes: HttpRoute[] = [
     },
   },
   { method: "GET", path: "/slow", handler: () => new Promise(never) },
+  { method: "POST", path: "/test.v1.EchoService/*", handler: ({ path }) => ({ headers, body: path }) },
 ];
 
 test("documents are served by exact path and by prefix, to GET and HEAD", async () => {
@@ -50,6 +51,18 @@ test("a body is read within the limit", async () => {
   expect([response.status, await response.text()]).toEqual([201, "1hello"]);
   const refused = await fetch(`${url}/echo`, { method: "POST", body: "x".repeat(11) });
   expect(reasonIn(await refused.text())).toBe("REASON_TOO_LARGE");
+});
+
+test("a path that is an RPC's stays the RPC's, whichever route starts like it", async () => {
+  const { url } = await start({}, { httpRoutes });
+  const post = async (method: string, type: string, body: string) => {
+    const path = `/test.v1.EchoService/${method}`;
+    return (await fetch(url + path, { method: "POST", body, headers: { "content-type": type } })).text();
+  };
+  expect(await post("Echo", "application/json", '"hello"')).toBe('"hello"');
+  expect(await post("Echo", "application/proto", "\n\x05hello")).toBe("\n\x05hello");
+  expect(reasonIn(await post("Echo", "application/proto", "no message"))).toBe("REASON_MALFORMED");
+  expect(await post("Other", "application/proto", "hello")).toBe("/test.v1.EchoService/Other");
 });
 
 test.each([
