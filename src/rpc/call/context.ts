@@ -34,7 +34,7 @@ export type Call = Omit<RequestContext, "signal"> & {
   /** Set before the handler runs: the call ends with it, whatever the method. */
   refuseWith?: Refusal | undefined;
   /** How the call ended, if not well. */
-  refusal?: Refusal;
+  refusal?: Refusal | undefined;
 };
 
 /** A call that has just come. Its logger is made when there is something to tell. */

@@ -10,7 +10,7 @@ import {
 import { codeToHttpStatus, errorToJsonBytes } from "@connectrpc/connect/protocol-connect";
 import { setTrailerStatus } from "@connectrpc/connect/protocol-grpc";
 import type { Clock } from "../../core/clock.ts";
-import { Reason, Refusal, reasonName } from "../../core/refusal.ts";
+import { Reason, Refusal } from "../../core/refusal.ts";
 import { type Call, callKey } from "../call/context.ts";
 import { connectErrorOf, internal } from "../call/errors.ts";
 import { refusalOfHandler } from "../call/outcome.ts";
@@ -184,17 +184,7 @@ export class FastCall {
 
   #closed(cut: boolean): void {
     const { call, outlet, start } = this.#parts;
-    const { accessLog, clock } = this.#host;
     if (!this.#over) this.#end(gone);
-    accessLog(call.readOnly, {
-      requestId: call.requestId,
-      method: call.method,
-      protocol: call.protocol,
-      http: outlet.http,
-      peer: call.peer,
-      status: this.#status,
-      outcome: cut ? "cut" : call.refusal ? reasonName(call.refusal.reason) : "ok",
-      ms: clock.now() - start,
-    });
+    this.#host.accessLog(call, { http: outlet.http, status: this.#status, cut, start });
   }
 }

@@ -95,19 +95,15 @@ export function createFastPath(options: FastPathOptions): FastPath {
     outlet: Outlet,
     status: number,
   ) => {
-    const peer = peerOf(outlet.remoteAddress, headers); // nobody knows it any more once the exchange is over
-    outlet.whenClosed((cut) =>
-      accessLog(true, {
-        requestId: requestId(headers["x-request-id"]),
-        method: path,
-        protocol: kind === "grpc" ? "grpc" : "connect",
-        http: outlet.http,
-        peer,
-        status,
-        outcome: cut ? "cut" : "ok",
-        ms: waitedSince === undefined ? 0 : clock.now() - waitedSince,
-      }),
-    );
+    const call = {
+      requestId: requestId(headers["x-request-id"]),
+      method: path,
+      protocol: kind === "grpc" ? "grpc" : "connect",
+      peer: peerOf(outlet.remoteAddress, headers), // nobody knows it any more once the exchange is over
+      readOnly: true,
+    };
+    const start = waitedSince ?? clock.now();
+    outlet.whenClosed((cut) => accessLog(call, { http: outlet.http, status, cut, start }));
   };
 
   const replyWith = (answer: ReadyAnswer, { kind, compressible, headers: given }: UnaryRequest) => {

@@ -4,7 +4,7 @@ import zlib from "node:zlib";
 import { setTrailerStatus } from "@connectrpc/connect/protocol-grpc";
 import type { Logger } from "pino";
 import type { Clock } from "../../core/clock.ts";
-import { Reason, Refusal, reasonName } from "../../core/refusal.ts";
+import { Reason, Refusal } from "../../core/refusal.ts";
 import { takeTurn } from "../../core/turns.ts";
 import { connectErrorOf } from "../call/errors.ts";
 import type { OpenStreams } from "../call/open-streams.ts";
@@ -148,17 +148,9 @@ export class FastStream {
 
   #closed(): void {
     this.#release();
-    const { requestId, method, readOnly, peer, start } = this.#call;
-    this.#host.accessLog(readOnly, {
-      requestId,
-      method,
-      protocol: "grpc",
-      http: "2.0",
-      peer,
-      status: 200,
-      outcome: this.#http2.rstCode !== 0 ? "cut" : this.#refusal ? reasonName(this.#refusal.reason) : "ok",
-      ms: this.#host.clock.now() - start,
-    });
+    const cut = this.#http2.rstCode !== 0;
+    const call = { ...this.#call, protocol: "grpc", refusal: this.#refusal };
+    this.#host.accessLog(call, { http: "2.0", status: 200, cut, start: call.start });
   }
 
   #release(): void {

@@ -4,64 +4,51 @@ import { reasonName } from "../../core/refusal.ts";
 import type { Call } from "../call/context.ts";
 import type { NodeServerRequest, NodeServerResponse } from "./node-http.ts";
 
-/** What the access log says of a call that is over. Never the query (a Connect GET carries its message there), a header or a
- * body. */
-export type CallLine = {
-  readonly requestId: string;
-  readonly method: string;
-  readonly protocol: string;
+/** What of a call stands in its line. Nothing of a caller's query (a Connect GET carries its message there), headers or body. */
+export type LoggedCall = Pick<Call, "requestId" | "method" | "protocol" | "peer" | "readOnly" | "refusal">;
+
+/** How the answer to a call went out. */
+export type Ending = {
   /** `1.1` or `2.0`. */
   readonly http: string;
-  readonly peer: string;
   /** The HTTP status. */
   readonly status: number;
-  /** `ok`, the name of a Reason, or `cut` if the connection or the stream ended before the answer did. */
-  readonly outcome: string;
-  readonly ms: number;
+  /** True if the connection or the stream ended before the answer did. */
+  readonly cut: boolean;
+  /** When the call came, in milliseconds since 1970. */
+  readonly start: number;
 };
 
 /**
- * Writes the line of a call.
- *
- * @param readOnly - the call could change nothing. Those that went well are too many for a log that people read:
- *   they appear at level debug only
+ * Writes the line of a call that is over: what was called, how it ended (`ok`, the name of a Reason, or `cut`), how long it
+ * took in milliseconds. Calls that went well and could change nothing are too many for a log that people read: they appear
+ * at level debug only.
  */
-export type AccessLog = (readOnly: boolean, line: CallLine) => void;
+export type AccessLog = (call: LoggedCall, ending: Ending) => void;
 
 /** Creates an access log that writes to `logger`. */
-export function createAccessLog(logger: Logger): AccessLog {
+export function createAccessLog(logger: Logger, clock: Clock): AccessLog {
   // Looking for fields with the names of secrets takes several times as long as writing the line, which has none.
   const log = logger.child({}, { redact: [] });
-  return (readOnly, line) => {
-    if (readOnly && line.outcome === "ok") log.debug(line, "call");
+  return ({ requestId, method, protocol, peer, readOnly, refusal }, { http, status, cut, start }) => {
+    const outcome = cut ? "cut" : refusal === undefined ? "ok" : reasonName(refusal.reason);
+    const line = { requestId, method, protocol, http, peer, status, outcome, ms: clock.now() - start };
+    if (readOnly && outcome === "ok") log.debug(line, "call");
     else log.info(line, "call");
   };
 }
 
-/**
- * Writes one line when a call is over: what was called, how it ended, how long it took.
- *
- * @param start - when the call came, in milliseconds since 1970
- */
+/** Has a call's line written when its answer is out, or nobody is there to take it. */
 export function logWhenDone(
   accessLog: AccessLog,
-  call: Call,
+  call: LoggedCall,
   request: NodeServerRequest,
   response: NodeServerResponse,
-  clock: Clock,
   start: number,
 ): void {
   response.once("close", () => {
-    accessLog(call.readOnly, {
-      requestId: call.requestId,
-      method: call.method,
-      protocol: call.protocol,
-      http: request.httpVersion,
-      peer: call.peer,
-      status: response.statusCode,
-      outcome: wasCut(request, response) ? "cut" : call.refusal ? reasonName(call.refusal.reason) : "ok",
-      ms: clock.now() - start,
-    });
+    const status = response.statusCode;
+    accessLog(call, { http: request.httpVersion, status, cut: wasCut(request, response), start });
   });
 }
 

@@ -60,14 +60,14 @@ type DispatchOptions = {
 export function createDispatch(options: DispatchOptions): Dispatch {
   const { handlers, httpRoutes, cors, limits, clock } = options;
   const requestId = createRequestIds(options.random);
-  const accessLog = createAccessLog(options.logger);
+  const accessLog = createAccessLog(options.logger, clock);
   const answer: Dispatch["answer"] = (request, response, received) => {
     const now = clock.now();
     const start = received?.waitedSince ?? now;
     const elapsedMs = now - start;
     const call = begin(request, requestId, options);
     response.setHeader("x-request-id", call.requestId);
-    logWhenDone(accessLog, call, request, response, clock, start);
+    logWhenDone(accessLog, call, request, response, start);
     if (cors !== undefined && answerCors(cors, request, response)) return;
 
     // Bounds the time that a request takes to arrive, except for the messages of a client's stream.
