@@ -1,5 +1,5 @@
 import type { OutgoingHttpHeaders } from "node:http";
-import { create, type Message, toBinary } from "@bufbuild/protobuf";
+import { create, type DescMethodUnary, fromBinary, type Message, toBinary } from "@bufbuild/protobuf";
 import {
   type ConnectError,
   createContextValues,
@@ -9,27 +9,27 @@ import {
 } from "@connectrpc/connect";
 import { codeToHttpStatus, errorToJsonBytes } from "@connectrpc/connect/protocol-connect";
 import { setTrailerStatus } from "@connectrpc/connect/protocol-grpc";
-import type { Clock } from "../../core/clock.ts";
 import { Reason, Refusal } from "../../core/refusal.ts";
-import { type Call, callKey } from "../call/context.ts";
+import { type Call, callKey, createCall } from "../call/context.ts";
 import { connectErrorOf, internal } from "../call/errors.ts";
 import { refusalOfHandler } from "../call/outcome.ts";
 import { COMPRESS_MIN_BYTES } from "../handlers/handlers.ts";
+import { isReadOnly } from "../handlers/health.ts";
 import type { UnaryRpc } from "../handlers/unary-rpcs.ts";
-import type { AccessLog } from "../http/access-log.ts";
-import { type CorsOptions, corsHeaders } from "../http/cors.ts";
+import { corsHeaders } from "../http/cors.ts";
+import type { Received } from "../http/small-body.ts";
 import { FRAME_PREFIX_BYTES, frameOf } from "../ready/ready-answers.ts";
 import { contextFor, createFastContext, type FastContext, nodeHeaders, requestOf, responseOf } from "./fast-context.ts";
+import type { FastPathOptions } from "./fast-path-options.ts";
 import { GRPC_OK, type Outlet } from "./fast-reply.ts";
 import type { UnaryRequest as RequestHead } from "./fast-request.ts";
 import { compressed } from "./fast-stream.ts";
 
 /** What all calls of a server share. */
-type CallHost = {
-  readonly clock: Clock;
-  readonly accessLog: AccessLog;
-  readonly cors: CorsOptions | undefined;
-};
+type CallHost = Pick<
+  FastPathOptions,
+  "rpcs" | "cors" | "limits" | "logger" | "accessLog" | "clock" | "requestId" | "peerOf"
+>;
 
 /** What a call is made of. */
 type CallParts = {
@@ -51,11 +51,40 @@ const GRPC_GZIP_HEADERS = { ...GRPC_HEADERS, "grpc-encoding": "gzip" };
 const over = new Error("the call is over");
 const gone = new Error("the caller has left");
 
+/** Has the handler answer a request that is all there. False, and nothing was done, if connect has to. */
+export function beginCall(host: CallHost, head: RequestHead, received: Received, outlet: Outlet): boolean {
+  const { rpcs, limits, logger, clock, requestId, peerOf } = host;
+  const rpc = rpcs.get(head.path);
+  const message = rpc && head.kind !== "get" ? messageIn(rpc.method, head, received) : undefined;
+  if (rpc === undefined || message === undefined) return false;
+  const start = received.waitedSince ?? clock.now();
+  const call = createCall(logger, {
+    requestId: requestId(head.headers["x-request-id"]),
+    peer: peerOf(outlet.remoteAddress, head.headers),
+    method: head.path,
+    protocol: head.kind === "grpc" ? "grpc" : "connect",
+    readOnly: isReadOnly(rpc.method),
+  });
+  const deadline = start + Math.min(head.timeoutMs, limits.maxDeadlineMs);
+  new FastCall(host, { rpc, head, call, outlet, start, deadline }).begin(message);
+  return true;
+}
+
+/** The message of a request; undefined if it is none, of which connect tells the caller. */
+function messageIn({ input }: DescMethodUnary, { kind }: RequestHead, { bytes }: Received): Message | undefined {
+  try {
+    // A copy: what a handler keeps of it must not keep all that came on the connection.
+    return fromBinary(input, new Uint8Array(kind === "grpc" ? bytes.subarray(FRAME_PREFIX_BYTES) : bytes));
+  } catch {
+    return;
+  }
+}
+
 /**
  * A unary call on the fast path: leads a message through the interceptors to the handler, and the answer back. It does what
  * connect does, and what `guard` adds to that.
  */
-export class FastCall {
+class FastCall {
   readonly #host: CallHost;
   readonly #parts: CallParts;
   readonly #plainHeaders: Readonly<Record<string, string>>;

@@ -2,32 +2,31 @@ import type { ServerHttp2Stream } from "node:http2";
 import { promisify } from "node:util";
 import zlib from "node:zlib";
 import { setTrailerStatus } from "@connectrpc/connect/protocol-grpc";
-import type { Logger } from "pino";
-import type { Clock } from "../../core/clock.ts";
 import { Reason, Refusal } from "../../core/refusal.ts";
 import { takeTurn } from "../../core/turns.ts";
 import { connectErrorOf } from "../call/errors.ts";
-import type { OpenStreams } from "../call/open-streams.ts";
 import { refusalOfHandler } from "../call/outcome.ts";
 import { COMPRESS_MIN_BYTES } from "../handlers/handlers.ts";
-import type { AccessLog } from "../http/access-log.ts";
+import { isReadOnly } from "../handlers/health.ts";
+import { corsHeaders } from "../http/cors.ts";
+import type { Received } from "../http/small-body.ts";
 import { FRAME_PREFIX_BYTES, frameOf } from "../ready/ready-answers.ts";
 import type { MessageSource } from "../ready/ready-streams.ts";
+import type { FastPathOptions } from "./fast-path-options.ts";
+import { isOneFrame, type StreamRequest } from "./fast-request.ts";
+import { RequestHeaders } from "./request-headers.ts";
 
 /** What may wait for a caller who does not read, in bytes, beside one message. */
 const MAX_UNSENT_BYTES = 16 * 1024;
 
 /** What all streams of a server share. */
-export type StreamHost = {
-  readonly clock: Clock;
-  readonly logger: Logger;
-  readonly accessLog: AccessLog;
-  /** Those that are open, so that the server's stop can end them. */
-  readonly streams: OpenStreams;
-};
+type StreamHost = Pick<
+  FastPathOptions,
+  "readyStreams" | "streams" | "cors" | "logger" | "accessLog" | "clock" | "requestId" | "peerOf"
+>;
 
 /** What of a call is still of interest when it is over: a stream holds it for as long as it lasts. */
-export type StreamCall = {
+type StreamCall = {
   /** The path that was called. */
   readonly method: string;
   readonly readOnly: boolean;
@@ -37,11 +36,52 @@ export type StreamCall = {
   readonly start: number;
 };
 
+/** Answers with a stream of ready messages. False, and nothing was done, if connect has to. */
+export function beginStream(
+  host: StreamHost,
+  { method, path, compressible, timeoutMs, headers: given }: StreamRequest,
+  { bytes, rest, waitedSince }: Received,
+  http2: ServerHttp2Stream,
+): boolean {
+  const { readyStreams, streams, cors, clock, requestId, peerOf } = host;
+  const open = readyStreams?.get(method);
+  if (open === undefined || rest !== undefined || !isOneFrame(bytes)) return false;
+  const now = clock.now();
+  const start = waitedSince ?? now;
+  const call = {
+    method: path,
+    readOnly: isReadOnly(method),
+    requestId: requestId(given["x-request-id"]),
+    peer: peerOf(http2.session?.socket.remoteAddress, given),
+    start,
+  };
+  if (streams.refusal(call.peer) !== undefined) return false; // connect tells so
+  const stream = new FastStream(host, http2, call, compressible);
+  let source: MessageSource;
+  try {
+    source = open(bytes.subarray(FRAME_PREFIX_BYTES), () => stream.wake(), new RequestHeaders(given));
+  } catch {
+    return false; // connect asks again, and tells the caller and the log what is wrong
+  }
+  http2.respond(
+    {
+      ":status": 200,
+      "content-type": "application/grpc+proto",
+      "x-request-id": call.requestId,
+      ...(cors && corsHeaders(cors, given.origin, false)),
+      ...(compressible ? { "grpc-encoding": "gzip" } : {}),
+    },
+    { waitForTrailers: true },
+  );
+  stream.begin(source, timeoutMs - (now - start));
+  return true;
+}
+
 /**
  * A gRPC stream on the fast path: hands messages from their source to HTTP/2 as they are, at the caller's pace. There may be
  * very many, so it is one small object: no iterators, no promises, no abort signals.
  */
-export class FastStream {
+class FastStream {
   readonly #host: StreamHost;
   readonly #http2: ServerHttp2Stream;
   readonly #call: StreamCall;
