@@ -22,7 +22,7 @@ import { FRAME_PREFIX_BYTES, frameOf } from "../ready/ready-answers.ts";
 import { contextFor, createFastContext, type FastContext, nodeHeaders, requestOf, responseOf } from "./fast-context.ts";
 import type { FastPathOptions } from "./fast-path-options.ts";
 import { GRPC_OK, type Outlet } from "./fast-reply.ts";
-import type { UnaryRequest as RequestHead } from "./fast-request.ts";
+import type { UnaryHead } from "./fast-request.ts";
 import { compressed } from "./fast-stream.ts";
 
 /** What all calls of a server share. */
@@ -34,7 +34,7 @@ type CallHost = Pick<
 /** What a call is made of. */
 type CallParts = {
   readonly rpc: UnaryRpc;
-  readonly head: RequestHead;
+  readonly head: UnaryHead;
   readonly call: Call;
   readonly outlet: Outlet;
   /** When the request came, in milliseconds since 1970. */
@@ -52,7 +52,7 @@ const over = new Error("the call is over");
 const gone = new Error("the caller has left");
 
 /** Has the handler answer a request that is all there. False, and nothing was done, if connect has to. */
-export function beginCall(host: CallHost, head: RequestHead, received: Received, outlet: Outlet): boolean {
+export function beginCall(host: CallHost, head: UnaryHead, received: Received, outlet: Outlet): boolean {
   const { rpcs, limits, logger, clock, requestId, peerOf } = host;
   const rpc = rpcs.get(head.path);
   const message = rpc && head.kind !== "get" ? messageIn(rpc.method, head, received) : undefined;
@@ -71,7 +71,7 @@ export function beginCall(host: CallHost, head: RequestHead, received: Received,
 }
 
 /** The message of a request; undefined if it is none, of which connect tells the caller. */
-function messageIn({ input }: DescMethodUnary, { kind }: RequestHead, { bytes }: Received): Message | undefined {
+function messageIn({ input }: DescMethodUnary, { kind }: UnaryHead, { bytes }: Received): Message | undefined {
   try {
     // A copy: what a handler keeps of it must not keep all that came on the connection.
     return fromBinary(input, new Uint8Array(kind === "grpc" ? bytes.subarray(FRAME_PREFIX_BYTES) : bytes));

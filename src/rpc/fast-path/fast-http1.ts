@@ -3,7 +3,7 @@ import { TLSSocket } from "node:tls";
 import { type BodyTaker, NO_BODY, type Received } from "../http/small-body.ts";
 import type { FastPath } from "./fast-path.ts";
 import type { FastReply, Outlet } from "./fast-reply.ts";
-import type { UnaryRequest } from "./fast-request.ts";
+import type { UnaryHead } from "./fast-request.ts";
 
 // Node writes a text together with the head before it, but bytes in a piece of their own, which takes longer than to turn so
 // few into a text.
@@ -35,11 +35,11 @@ export function answerFastHttp1(
 class FastAnswer implements BodyTaker, Outlet {
   readonly http = "1.1";
   readonly #fast: FastPath;
-  readonly #request: UnaryRequest;
+  readonly #request: UnaryHead;
   readonly #response: ServerResponse;
   readonly #slow: (received: Received) => void;
 
-  constructor(fast: FastPath, request: UnaryRequest, response: ServerResponse, slow: (received: Received) => void) {
+  constructor(fast: FastPath, request: UnaryHead, response: ServerResponse, slow: (received: Received) => void) {
     this.#fast = fast;
     this.#request = request;
     this.#response = response;

@@ -2,7 +2,7 @@ import { constants, type IncomingHttpHeaders, type OutgoingHttpHeaders, type Ser
 import { type BodyTaker, NO_BODY, type Received } from "../http/small-body.ts";
 import type { FastPath } from "./fast-path.ts";
 import { type FastReply, GRPC_OK, type Outlet } from "./fast-reply.ts";
-import type { FastRequest } from "./fast-request.ts";
+import type { FastHead } from "./fast-request.ts";
 import { isGone } from "./fast-stream.ts";
 
 /** A request over HTTP/2, and what becomes of it off the fast path. */
@@ -36,9 +36,9 @@ class FastAnswer implements BodyTaker, Outlet {
   readonly http = "2.0";
   readonly #fast: FastPath;
   readonly #call: Http2Call;
-  readonly #request: FastRequest;
+  readonly #request: FastHead;
 
-  constructor(fast: FastPath, call: Http2Call, request: FastRequest) {
+  constructor(fast: FastPath, call: Http2Call, request: FastHead) {
     this.#fast = fast;
     this.#call = call;
     this.#request = request;

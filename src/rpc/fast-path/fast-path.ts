@@ -6,13 +6,7 @@ import { beginCall } from "./fast-call.ts";
 import type { FastPathOptions } from "./fast-path-options.ts";
 import { type AnswerUnary, FastReady } from "./fast-ready.ts";
 import type { Outlet } from "./fast-reply.ts";
-import {
-  createHeadReader,
-  type HeadReader,
-  isOneFrame,
-  type StreamRequest,
-  type UnaryRequest,
-} from "./fast-request.ts";
+import { createHeadReader, type HeadReader, isOneFrame, type StreamHead, type UnaryHead } from "./fast-request.ts";
 import { beginStream } from "./fast-stream.ts";
 
 /**
@@ -28,9 +22,9 @@ export type FastPath = {
   /** Reads the body of such a request. */
   readonly readBody: BodyReader;
   /** Answers, now or later, or has connect do it. */
-  answer(request: UnaryRequest, received: Received, outlet: Outlet): void;
+  answer(request: UnaryHead, received: Received, outlet: Outlet): void;
   /** Answers with a stream; false if connect has to. */
-  stream(request: StreamRequest, received: Received, http2: ServerHttp2Stream): boolean;
+  stream(request: StreamHead, received: Received, http2: ServerHttp2Stream): boolean;
 };
 
 // How long to wait for a body that did not come with its head, before connect does the waiting.
@@ -64,7 +58,7 @@ function methodsOf({ rpcs, readyStreams }: FastPathOptions) {
 }
 
 /** True if the request is all there, and one message that is not too large. Of anything else connect tells the caller. */
-function isWhole({ kind, question }: UnaryRequest, { bytes, rest }: Received, maxMessageBytes: number): boolean {
+function isWhole({ kind, question }: UnaryHead, { bytes, rest }: Received, maxMessageBytes: number): boolean {
   if (rest !== undefined) return false;
   if (kind === "grpc") return isOneFrame(bytes) && bytes.length - FRAME_PREFIX_BYTES <= maxMessageBytes;
   return (question?.message ?? bytes).length <= maxMessageBytes;

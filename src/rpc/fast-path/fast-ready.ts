@@ -14,12 +14,12 @@ import {
 } from "../ready/ready-answers.ts";
 import type { FastPathOptions } from "./fast-path-options.ts";
 import { type FastReply, GRPC_OK, type Outlet } from "./fast-reply.ts";
-import type { UnaryRequest } from "./fast-request.ts";
+import type { UnaryHead } from "./fast-request.ts";
 
 type ReadyHost = Pick<FastPathOptions, "rpcs" | "cors" | "logger" | "accessLog" | "clock" | "requestId" | "peerOf">;
 
 /** Answers a request that is all there, now or later, or has connect do it. */
-export type AnswerUnary = (request: UnaryRequest, received: Received, outlet: Outlet) => void;
+export type AnswerUnary = (request: UnaryHead, received: Received, outlet: Outlet) => void;
 
 // Longer requests of cacheable RPCs exist, but nobody looks for ready answers to them.
 const MAX_READY_BYTES = 4096;
@@ -43,8 +43,8 @@ export class FastReady {
     this.#isLogged = host.logger.isLevelEnabled("debug");
   }
 
-  /** {@link AnswerUnary} */
-  answer(request: UnaryRequest, received: Received, outlet: Outlet): void {
+  /** Answers a request that is all there, as an {@link AnswerUnary}. */
+  answer(request: UnaryHead, received: Received, outlet: Outlet): void {
     const { method, kind, question } = request;
     const { bytes } = received;
     if (bytes.length > MAX_READY_BYTES || !this.#cacheable.has(method)) {
@@ -57,7 +57,7 @@ export class FastReady {
     else this.#ask(question?.message ?? bytes.subarray(start), request, received, outlet);
   }
 
-  #ask(message: Uint8Array, request: UnaryRequest, received: Received, outlet: Outlet): void {
+  #ask(message: Uint8Array, request: UnaryHead, received: Received, outlet: Outlet): void {
     const { clock } = this.#host;
     const waitedSince = received.waitedSince ?? clock.now();
     const since = { ...received, waitedSince };
@@ -72,7 +72,7 @@ export class FastReady {
     );
   }
 
-  #reply(answer: ReadyAnswer, request: UnaryRequest, received: Received, outlet: Outlet): void {
+  #reply(answer: ReadyAnswer, request: UnaryHead, received: Received, outlet: Outlet): void {
     const reply = this.#replyOf(answer, request);
     if (reply === undefined) {
       this.#otherwise(request, received, outlet);
@@ -83,7 +83,7 @@ export class FastReady {
   }
 
   /** Undefined if the answer has to be compressed. */
-  #replyOf(answer: ReadyAnswer, { kind, compressible, headers: given }: UnaryRequest): FastReply | undefined {
+  #replyOf(answer: ReadyAnswer, { kind, compressible, headers: given }: UnaryHead): FastReply | undefined {
     const { frame, reuse } = answer;
     const { cors } = this.#host;
     const length = frame.length - FRAME_PREFIX_BYTES;
@@ -111,7 +111,7 @@ export class FastReady {
     return { status: 200, headers, body: frame.subarray(FRAME_PREFIX_BYTES) };
   }
 
-  #log({ headers, path, kind }: UnaryRequest, { waitedSince }: Received, outlet: Outlet, status: number): void {
+  #log({ headers, path, kind }: UnaryHead, { waitedSince }: Received, outlet: Outlet, status: number): void {
     const { accessLog, clock, requestId, peerOf } = this.#host;
     const call = {
       requestId: requestId(headers["x-request-id"]),

@@ -14,24 +14,24 @@ type Question = {
   readonly key: string;
 };
 
-/** A request whose head has nothing that only connect can answer. */
-export type FastRequest = UnaryRequest | StreamRequest;
+/** The head of a request that says nothing that only connect can answer. */
+export type FastHead = UnaryHead | StreamHead;
 
-/** A request for one answer. */
-export type UnaryRequest = RequestHead & {
+/** Of a request for one answer. */
+export type UnaryHead = CommonHead & {
   readonly kind: "grpc" | "post" | "get";
   readonly method: DescMethodUnary;
   /** Of a GET. */
   readonly question: Question | undefined;
 };
 
-/** A request for a stream, in gRPC. */
-export type StreamRequest = RequestHead & {
+/** Of a request for a stream, in gRPC. */
+export type StreamHead = CommonHead & {
   readonly kind: "stream";
   readonly method: DescMethodServerStreaming;
 };
 
-type RequestHead = {
+type CommonHead = {
   /** The path without query: `/<service>/<method>`. */
   readonly path: string;
   /** The host, and its port if it has one. */
@@ -55,7 +55,7 @@ export type HeadReader = (
   authority: string | undefined,
   headers: IncomingHttpHeaders,
   rawHeaders: readonly string[],
-) => FastRequest | undefined;
+) => FastHead | undefined;
 
 const GRPC_TYPES: ReadonlySet<unknown> = new Set(["application/grpc", "application/grpc+proto"]);
 const CONNECT_TYPE = "application/proto";

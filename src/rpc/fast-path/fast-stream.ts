@@ -13,7 +13,7 @@ import type { Received } from "../http/small-body.ts";
 import { FRAME_PREFIX_BYTES, frameOf } from "../ready/ready-answers.ts";
 import type { MessageSource } from "../ready/ready-streams.ts";
 import type { FastPathOptions } from "./fast-path-options.ts";
-import { isOneFrame, type StreamRequest } from "./fast-request.ts";
+import { isOneFrame, type StreamHead } from "./fast-request.ts";
 import { RequestHeaders } from "./request-headers.ts";
 
 /** What may wait for a caller who does not read, in bytes, beside one message. */
@@ -39,7 +39,7 @@ type StreamCall = {
 /** Answers with a stream of ready messages. False, and nothing was done, if connect has to. */
 export function beginStream(
   host: StreamHost,
-  { method, path, compressible, timeoutMs, headers: given }: StreamRequest,
+  { method, path, compressible, timeoutMs, headers: given }: StreamHead,
   { bytes, rest, waitedSince }: Received,
   http2: ServerHttp2Stream,
 ): boolean {
