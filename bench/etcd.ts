@@ -5,7 +5,7 @@ import { createServer } from "node:net";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { BinaryWriter, WireType } from "@bufbuild/protobuf/wire";
-import { FRAME_PREFIX_BYTES, frameOf } from "../src/rpc/ready/ready-answers.ts";
+import { FRAME_PREFIX_BYTES, frameOf } from "../src/rpc/ready/frame.ts";
 import type { Setting } from "./harness.ts";
 
 /** The gRPC method that reads a key. */

@@ -13,7 +13,7 @@ import {
 import { ServiceAnswerSchema } from "../../gen/omi/registry/v1/service_pb.ts";
 import { toBase64Url } from "../../src/core/bytes.ts";
 import { systemRandom } from "../../src/core/random.ts";
-import { frameOf } from "../../src/rpc/ready/ready-answers.ts";
+import { frameOf } from "../../src/rpc/ready/frame.ts";
 import { openAnswer, verifySignature } from "../../src/statement/statement.ts";
 import { startChild } from "../child.ts";
 import type { BareChildOptions } from "../children/bare.ts";

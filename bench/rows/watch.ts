@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { create, toBinary } from "@bufbuild/protobuf";
 import { WatchRequestSchema } from "../../gen/omi/event/v1/event_service_pb.ts";
-import { frameOf } from "../../src/rpc/ready/ready-answers.ts";
+import { frameOf } from "../../src/rpc/ready/frame.ts";
 import { type Child, startChild } from "../child.ts";
 import type { BareChildOptions } from "../children/bare.ts";
 import type { ResidentMemory } from "../children/memory.ts";

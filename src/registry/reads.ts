@@ -3,7 +3,8 @@ import { WireType } from "@bufbuild/protobuf/wire";
 import { ResolverService } from "../../gen/omi/registry/v1/resolver_service_pb.ts";
 import { AnswerHeaderSchema } from "../../gen/omi/statement/v1/statement_pb.ts";
 import { toBase64Url } from "../core/bytes.ts";
-import { FRAME_PREFIX_BYTES, type ReadyAnswer, type ReadyAnswers } from "../rpc/ready/ready-answers.ts";
+import { messageOf } from "../rpc/ready/frame.ts";
+import type { ReadyAnswer, ReadyAnswers } from "../rpc/ready/ready-answers.ts";
 import { checkBounds } from "../statement/bounds.ts";
 import { encodeCanonical } from "../statement/canonical.ts";
 import { sha256 } from "../statement/crypto.ts";
@@ -159,7 +160,7 @@ export class Reads implements ReadyAnswers {
   async #signFor(kept: Kept, unsigned: UnsignedFrame, expiresAt: number, now: number): Promise<ReadyAnswer> {
     try {
       const frame = await this.#sign(unsigned, now);
-      const etag = `"${toBase64Url(sha256(frame.subarray(FRAME_PREFIX_BYTES)).subarray(0, 16))}"`;
+      const etag = `"${toBase64Url(sha256(messageOf(frame)).subarray(0, 16))}"`;
       kept.signed = { frame, reuse: { expiresAt, etag } };
       return kept.signed;
     } finally {

@@ -1,6 +1,6 @@
 import { create, type DescField, type DescMessage, toBinary } from "@bufbuild/protobuf";
 import { AnswerHeaderSchema, SigningInputSchema, StatementSchema } from "../../gen/omi/statement/v1/statement_pb.ts";
-import { FRAME_PREFIX_BYTES } from "../rpc/ready/ready-answers.ts";
+import { FRAME_PREFIX_BYTES } from "../rpc/ready/frame.ts";
 import { SIGNATURE_LENGTH } from "../statement/ed25519-form.ts";
 import { STATEMENT_VERSION } from "../statement/form.ts";
 

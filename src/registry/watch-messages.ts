@@ -3,7 +3,7 @@ import { BinaryWriter, WireType } from "@bufbuild/protobuf/wire";
 import { WatchResponseSchema } from "../../gen/omi/event/v1/event_service_pb.ts";
 import { unixSeconds } from "../core/clock.ts";
 import type { StoredEvent } from "../log/log.ts";
-import { frameOf } from "../rpc/ready/ready-answers.ts";
+import { frameOf } from "../rpc/ready/frame.ts";
 import { AnswerCache } from "./answer-cache.ts";
 import type { RegistryCore } from "./core.ts";
 import { appOf, type Effect } from "./effects.ts";

@@ -18,7 +18,7 @@ const rooms: Record<string, readonly string[]> = {
   log: ["core", "statement", "store", "gen"],
   "rpc/call": ["core", "gen"],
   "rpc/client": ["core", "rpc/call"],
-  "rpc/ready": ["core", "gen"],
+  "rpc/ready": ["core", "rpc/call", "gen"],
   "rpc/http": ["core", "rpc/call", "rpc/ready"],
   "rpc/handlers": ["core", "statement", "rpc/call", "rpc/ready", "rpc/http", "gen"],
   "rpc/fast-path": ["core", "rpc/call", "rpc/ready", "rpc/http", "rpc/handlers"],

@@ -14,7 +14,7 @@ import {
 import { expect, test } from "vitest";
 import { Reason, Refusal } from "../../src/core/refusal.ts";
 import { detailOf } from "../../src/rpc/call/errors.ts";
-import { frameOf } from "../../src/rpc/ready/ready-answers.ts";
+import { frameOf } from "../../src/rpc/ready/frame.ts";
 import type { OpenStream } from "../../src/rpc/ready/ready-streams.ts";
 import { EchoService } from "./support/echo.ts";
 import { collect } from "./support/outcomes.ts";

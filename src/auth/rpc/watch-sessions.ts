@@ -7,8 +7,8 @@ import {
 import { unixSeconds } from "../../core/clock.ts";
 import { AUTH_SERVICE_ID } from "../../core/names.ts";
 import { Reason, Refusal } from "../../core/refusal.ts";
+import { frameOf } from "../../rpc/ready/frame.ts";
 import { generatedSource } from "../../rpc/ready/generated-source.ts";
-import { frameOf } from "../../rpc/ready/ready-answers.ts";
 import type { OpenStream } from "../../rpc/ready/ready-streams.ts";
 import { checkBounds } from "../../statement/bounds.ts";
 import type { SigningKey } from "../../statement/crypto.ts";

@@ -11,19 +11,17 @@ import { codeToHttpStatus, errorToJsonBytes } from "@connectrpc/connect/protocol
 import { setTrailerStatus } from "@connectrpc/connect/protocol-grpc";
 import { Reason, Refusal } from "../../core/refusal.ts";
 import { type Call, callKey, createCall } from "../call/context.ts";
+import { isReadOnly } from "../call/contract.ts";
 import { connectErrorOf, internal } from "../call/errors.ts";
 import { refusalOfHandler } from "../call/outcome.ts";
-import { COMPRESS_MIN_BYTES } from "../handlers/handlers.ts";
-import { isReadOnly } from "../handlers/health.ts";
 import type { UnaryRpc } from "../handlers/unary-rpcs.ts";
 import { corsHeaders } from "../http/cors.ts";
 import type { Received } from "../http/small-body.ts";
-import { FRAME_PREFIX_BYTES, frameOf } from "../ready/ready-answers.ts";
+import { compressed, frameOf, isCompressed, isWorthCompressing, messageOf } from "../ready/frame.ts";
 import { contextFor, createFastContext, type FastContext, nodeHeaders, requestOf, responseOf } from "./fast-context.ts";
 import type { FastPathOptions } from "./fast-path-options.ts";
 import { GRPC_OK, type Outlet } from "./fast-reply.ts";
 import type { UnaryHead } from "./fast-request.ts";
-import { compressed } from "./fast-stream.ts";
 
 /** What all calls of a server share. */
 type CallHost = Pick<
@@ -74,7 +72,7 @@ export function beginCall(host: CallHost, head: UnaryHead, received: Received, o
 function messageIn({ input }: DescMethodUnary, { kind }: UnaryHead, { bytes }: Received): Message | undefined {
   try {
     // A copy: what a handler keeps of it must not keep all that came on the connection.
-    return fromBinary(input, new Uint8Array(kind === "grpc" ? bytes.subarray(FRAME_PREFIX_BYTES) : bytes));
+    return fromBinary(input, new Uint8Array(kind === "grpc" ? messageOf(bytes) : bytes));
   } catch {
     return;
   }
@@ -172,8 +170,7 @@ class FastCall {
   }
 
   #send(frame: Uint8Array | undefined, error?: ConnectError): void {
-    const isLong = frame !== undefined && frame.length - FRAME_PREFIX_BYTES >= COMPRESS_MIN_BYTES;
-    if (isLong && this.#parts.head.compressible) {
+    if (frame !== undefined && this.#parts.head.compressible && isWorthCompressing(frame)) {
       compressed(frame).then(
         (smaller) => this.#write(smaller, error),
         (failure: unknown) => this.#refuse(refusalOfHandler(failure, this.#parts.call)),
@@ -205,8 +202,8 @@ class FastCall {
       this.#status = codeToHttpStatus(error.code);
       headers["content-type"] = "application/json";
     }
-    if (frame?.[0] === 1) headers["content-encoding"] = "gzip";
-    const body = frame?.subarray(FRAME_PREFIX_BYTES);
+    if (frame !== undefined && isCompressed(frame)) headers["content-encoding"] = "gzip";
+    const body = frame && messageOf(frame);
     headers["content-length"] = body?.length;
     outlet.write({ status: this.#status, headers, body });
   }

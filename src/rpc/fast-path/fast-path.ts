@@ -1,12 +1,12 @@
 import type { ServerHttp2Stream } from "node:http2";
 import type { DescMethodServerStreaming, DescMethodUnary } from "@bufbuild/protobuf";
 import { type BodyReader, createBodyReader, type Received } from "../http/small-body.ts";
-import { FRAME_PREFIX_BYTES } from "../ready/ready-answers.ts";
+import { FRAME_PREFIX_BYTES, isOneFrame } from "../ready/frame.ts";
 import { beginCall } from "./fast-call.ts";
 import type { FastPathOptions } from "./fast-path-options.ts";
 import { type AnswerUnary, FastReady } from "./fast-ready.ts";
 import type { Outlet } from "./fast-reply.ts";
-import { createHeadReader, type HeadReader, isOneFrame, type StreamHead, type UnaryHead } from "./fast-request.ts";
+import { createHeadReader, type HeadReader, type StreamHead, type UnaryHead } from "./fast-request.ts";
 import { beginStream } from "./fast-stream.ts";
 
 /**

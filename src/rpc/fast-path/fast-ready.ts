@@ -1,17 +1,12 @@
 import type { OutgoingHttpHeaders } from "node:http";
 import type { DescMethodUnary } from "@bufbuild/protobuf";
+import { isCacheable } from "../call/contract.ts";
 import { chosenRequestId } from "../call/request-id.ts";
-import { COMPRESS_MIN_BYTES } from "../handlers/handlers.ts";
 import { corsHeaders } from "../http/cors.ts";
 import type { Received } from "../http/small-body.ts";
-import {
-  cachingHeaders,
-  FRAME_PREFIX_BYTES,
-  isCacheable,
-  isKnown,
-  type ReadyAnswer,
-  type ReadyAnswers,
-} from "../ready/ready-answers.ts";
+import { cachingHeaders, isKnown } from "../ready/caching.ts";
+import { FRAME_PREFIX_BYTES, isWorthCompressing, messageOf } from "../ready/frame.ts";
+import type { ReadyAnswer, ReadyAnswers } from "../ready/ready-answers.ts";
 import type { FastPathOptions } from "./fast-path-options.ts";
 import { type FastReply, GRPC_OK, type Outlet } from "./fast-reply.ts";
 import type { UnaryHead } from "./fast-request.ts";
@@ -86,8 +81,7 @@ export class FastReady {
   #replyOf(answer: ReadyAnswer, { kind, compressible, headers: given }: UnaryHead): FastReply | undefined {
     const { frame, reuse } = answer;
     const { cors } = this.#host;
-    const length = frame.length - FRAME_PREFIX_BYTES;
-    if (compressible && length >= COMPRESS_MIN_BYTES) return;
+    if (compressible && isWorthCompressing(frame)) return;
 
     const id = chosenRequestId(given["x-request-id"]);
     if (kind === "grpc" && id === undefined && cors === undefined && !compressible) {
@@ -107,8 +101,9 @@ export class FastReady {
       if (isKnown(reuse?.etag, given["if-none-match"])) return { status: 304, headers, body: undefined };
       headers["content-type"] = "application/proto";
     }
-    headers["content-length"] = length;
-    return { status: 200, headers, body: frame.subarray(FRAME_PREFIX_BYTES) };
+    const body = messageOf(frame);
+    headers["content-length"] = body.length;
+    return { status: 200, headers, body };
   }
 
   #log({ headers, path, kind }: UnaryHead, { waitedSince }: Received, outlet: Outlet, status: number): void {

@@ -1,9 +1,9 @@
 import type { IncomingHttpHeaders } from "node:http";
 import type { DescMethodServerStreaming, DescMethodUnary } from "@bufbuild/protobuf";
 import { fromBase64Url } from "../../core/bytes.ts";
+import { isCacheable } from "../call/contract.ts";
 import { timeoutHeader, timeoutOf } from "../call/deadline.ts";
 import type { Limits } from "../call/limits.ts";
-import { FRAME_PREFIX_BYTES, isCacheable } from "../ready/ready-answers.ts";
 
 /** What a GET asks, all of it in its URL. */
 type Question = {
@@ -111,12 +111,6 @@ export function createHeadReader(
       headers,
     };
   };
-}
-
-/** True if the body of a gRPC request is one uncompressed message behind its prefix. */
-export function isOneFrame(body: Buffer): boolean {
-  if (body.length < FRAME_PREFIX_BYTES || body[0] !== 0) return false;
-  return body.readUInt32BE(1) === body.length - FRAME_PREFIX_BYTES;
 }
 
 function lengthOf(texts: readonly string[]): number {

@@ -1,19 +1,16 @@
 import type { ServerHttp2Stream } from "node:http2";
-import { promisify } from "node:util";
-import zlib from "node:zlib";
 import { setTrailerStatus } from "@connectrpc/connect/protocol-grpc";
 import { Reason, Refusal } from "../../core/refusal.ts";
 import { takeTurn } from "../../core/turns.ts";
+import { isReadOnly } from "../call/contract.ts";
 import { connectErrorOf } from "../call/errors.ts";
 import { refusalOfHandler } from "../call/outcome.ts";
-import { COMPRESS_MIN_BYTES } from "../handlers/handlers.ts";
-import { isReadOnly } from "../handlers/health.ts";
 import { corsHeaders } from "../http/cors.ts";
 import type { Received } from "../http/small-body.ts";
-import { FRAME_PREFIX_BYTES, frameOf } from "../ready/ready-answers.ts";
+import { compressed, isOneFrame, isWorthCompressing, messageOf } from "../ready/frame.ts";
 import type { MessageSource } from "../ready/ready-streams.ts";
 import type { FastPathOptions } from "./fast-path-options.ts";
-import { isOneFrame, type StreamHead } from "./fast-request.ts";
+import type { StreamHead } from "./fast-request.ts";
 import { RequestHeaders } from "./request-headers.ts";
 
 /** What may wait for a caller who does not read, in bytes, beside one message. */
@@ -59,7 +56,7 @@ export function beginStream(
   const stream = new FastStream(host, http2, call, compressible);
   let source: MessageSource;
   try {
-    source = open(bytes.subarray(FRAME_PREFIX_BYTES), () => stream.wake(), new RequestHeaders(given));
+    source = open(messageOf(bytes), () => stream.wake(), new RequestHeaders(given));
   } catch {
     return false; // connect asks again, and tells the caller and the log what is wrong
   }
@@ -137,7 +134,7 @@ class FastStream {
       }
       if (next === "later") return;
       if (next === "end") this.#end();
-      else if (this.#compress && next.length - FRAME_PREFIX_BYTES >= COMPRESS_MIN_BYTES) this.#sendCompressed(next);
+      else if (this.#compress && isWorthCompressing(next)) this.#sendCompressed(next);
       else this.#send(next);
     }
   }
@@ -204,21 +201,4 @@ class FastStream {
 /** True if writing to the stream throws or leads nowhere. A reset stream is closed before it is destroyed. */
 export function isGone(stream: ServerHttp2Stream): boolean {
   return stream.closed || stream.destroyed;
-}
-
-const gzip = promisify(zlib.gzip);
-const compressedFrames = new WeakMap<Uint8Array, Promise<Uint8Array>>();
-
-/** A frame with its message compressed; made once for a frame that goes to many streams. */
-export function compressed(frame: Uint8Array): Promise<Uint8Array> {
-  let made = compressedFrames.get(frame);
-  if (made === undefined) {
-    made = gzip(frame.subarray(FRAME_PREFIX_BYTES)).then((message) => {
-      const smaller = frameOf(message);
-      smaller[0] = 1;
-      return smaller;
-    });
-    compressedFrames.set(frame, made);
-  }
-  return made;
 }

@@ -3,13 +3,13 @@ import type { UniversalHandler, UniversalServerRequest, UniversalServerResponse 
 import { universalRequestFromNodeRequest, universalResponseToNodeResponse } from "@connectrpc/connect-node";
 import { Reason, Refusal } from "../../core/refusal.ts";
 import { type Call, callKey } from "../call/context.ts";
+import { isCacheable, isReadOnly } from "../call/contract.ts";
 import { boundDeadline } from "../call/deadline.ts";
 import { refusalOfHandler } from "../call/outcome.ts";
 import { readBody } from "../http/body.ts";
 import type { Exchange } from "../http/exchange.ts";
 import { httpRefusal, refuse } from "../http/http-response.ts";
-import { isCacheable, isKnown, NO_STORE } from "../ready/ready-answers.ts";
-import { isReadOnly } from "./health.ts";
+import { isKnown, NO_STORE } from "../ready/caching.ts";
 
 /** Has connect answer a request, within the server's deadline if the RPC is unary. */
 export function answerRpc(handler: UniversalHandler, exchange: Exchange, maxDeadlineMs: number): void {

@@ -9,18 +9,13 @@ import { connectErrorOf } from "../call/errors.ts";
 import type { Limits } from "../call/limits.ts";
 import type { OpenStreams } from "../call/open-streams.ts";
 import { describeProtocolError } from "../call/outcome.ts";
+import { COMPRESS_MIN_BYTES } from "../ready/frame.ts";
 import { guard } from "./guard.ts";
 import { Health, healthService } from "./health.ts";
 import type { Readiness } from "./readiness.ts";
 import { registerReflection } from "./reflection.ts";
 import { routerWithin } from "./router.ts";
 import { collectUnaryRpcs, type UnaryRpc } from "./unary-rpcs.ts";
-
-/**
- * Answers below this size, in bytes, are not compressed. Most hold little but keys and signatures, which do not get
- * smaller.
- */
-export const COMPRESS_MIN_BYTES = 4096;
 
 // Of bytes that are not UTF-8 connect would make U+FFFD, all of them the same: two passwords in Latin-1 would be one. It takes the
 // decoder from these options, although their type doesn't name it.

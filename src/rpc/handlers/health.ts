@@ -1,9 +1,8 @@
-import type { DescMethod } from "@bufbuild/protobuf";
-import { MethodOptions_IdempotencyLevel as Idempotency } from "@bufbuild/protobuf/wkt";
 import type { ServiceImpl } from "@connectrpc/connect";
 import { Health, HealthCheckResponse_ServingStatus as Status } from "../../../gen/health/v1/health_pb.ts";
 import { Reason, Refusal } from "../../core/refusal.ts";
 import type { HttpRoute } from "../http/http-routes.ts";
+import { NO_STORE } from "../ready/caching.ts";
 import type { Readiness } from "./readiness.ts";
 
 export { Health };
@@ -18,15 +17,10 @@ export function healthRoute(readiness: Readiness): HttpRoute {
     path: HEALTH_PATH,
     handler: () => ({
       status: readiness.ready ? 200 : 503,
-      headers: { "content-type": "application/json", "cache-control": "no-store" },
+      headers: { "content-type": "application/json", "cache-control": NO_STORE },
       body: JSON.stringify({ status: readiness.ready ? "SERVING" : "NOT_SERVING" }),
     }),
   };
-}
-
-/** True for an RPC that changes nothing. The contract of health comes from elsewhere, and doesn't say so of a check. */
-export function isReadOnly({ idempotency, parent }: DescMethod): boolean {
-  return idempotency === Idempotency.NO_SIDE_EFFECTS || parent === Health;
 }
 
 /**

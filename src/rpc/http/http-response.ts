@@ -3,7 +3,7 @@ import { codeToHttpStatus, errorToJsonBytes } from "@connectrpc/connect/protocol
 import type { Refusal } from "../../core/refusal.ts";
 import type { Call } from "../call/context.ts";
 import { connectErrorOf } from "../call/errors.ts";
-import { NO_STORE } from "../ready/ready-answers.ts";
+import { NO_STORE } from "../ready/caching.ts";
 import type { NodeServerResponse } from "./node-http.ts";
 
 /** An answer that connect does not write. */

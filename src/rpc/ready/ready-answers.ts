@@ -1,14 +1,8 @@
-import {
-  type DescMethod,
-  type DescMethodUnary,
-  fromBinary,
-  getOption,
-  type Message,
-  toBinary,
-} from "@bufbuild/protobuf";
-import { MethodOptions_IdempotencyLevel as Idempotency } from "@bufbuild/protobuf/wkt";
+import { type DescMethod, type DescMethodUnary, fromBinary, type Message, toBinary } from "@bufbuild/protobuf";
 import type { ConnectRouter, HandlerContext } from "@connectrpc/connect";
-import { rule } from "../../../gen/omi/options/v1/options_pb.ts";
+import { isCacheable } from "../call/contract.ts";
+import { cachingHeaders } from "./caching.ts";
+import { messageOf } from "./frame.ts";
 
 /** An answer to a cacheable RPC, in the bytes that go on the wire. */
 export type ReadyAnswer = {
@@ -42,23 +36,6 @@ export type ReadyAnswers = {
   now(): number;
 };
 
-/** The length of what gRPC puts before a message: a flag for compression, and the message's length. */
-export const FRAME_PREFIX_BYTES = 5;
-
-/** Puts an encoded message into an uncompressed gRPC frame, in memory of its own. */
-export function frameOf(message: Uint8Array): Uint8Array {
-  const frame = new Uint8Array(FRAME_PREFIX_BYTES + message.length);
-  new DataView(frame.buffer).setUint32(1, message.length);
-  frame.set(message, FRAME_PREFIX_BYTES);
-  return frame;
-}
-
-/** True if the contract marks the RPC as one whose answers anybody may keep. */
-export function isCacheable(method: DescMethod): method is DescMethodUnary {
-  if (method.methodKind !== "unary" || method.idempotency !== Idempotency.NO_SIDE_EFFECTS) return false;
-  return getOption(method, rule).cacheable;
-}
-
 /**
  * Registers cacheable RPCs, so that connect answers them from the same source as the fast path.
  *
@@ -81,32 +58,9 @@ export function serveReadyAnswers(
             context.responseHeader.set(name, value);
           }
         }
-        return fromBinary(method.output, ready.frame.subarray(FRAME_PREFIX_BYTES));
+        return fromBinary(method.output, messageOf(ready.frame));
       },
       options,
     );
   }
-}
-
-/**
- * What the answer to a GET tells caches: to keep it for whole seconds up to its expiry, or not at all.
- *
- * @param now - milliseconds since 1970
- */
-export function cachingHeaders({ reuse }: ReadyAnswer, now: number): Record<string, string> {
-  if (reuse === undefined) return { "cache-control": NO_STORE };
-  const seconds = Math.max(0, Math.floor(reuse.expiresAt - now / 1000));
-  return { "cache-control": `public, max-age=${seconds}`, etag: reuse.etag };
-}
-
-/** The `cache-control` of what no cache may keep. */
-export const NO_STORE = "no-store";
-
-/** True if `If-None-Match` names the answer's tag, by the weak comparison of RFC 9110 section 13.1.2. */
-export function isKnown(etag: string | null | undefined, ifNoneMatch: string | null | undefined): boolean {
-  if (!etag || !ifNoneMatch) return false;
-  return ifNoneMatch.split(",").some((candidate) => {
-    const tag = candidate.trim();
-    return tag === "*" || tag.replace(/^W\//, "") === etag;
-  });
 }

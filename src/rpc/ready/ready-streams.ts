@@ -7,7 +7,7 @@ import {
 } from "@bufbuild/protobuf";
 import type { HandlerContext } from "@connectrpc/connect";
 import { takeTurn } from "../../core/turns.ts";
-import { FRAME_PREFIX_BYTES } from "./ready-answers.ts";
+import { messageOf } from "./frame.ts";
 
 /**
  * The messages of one stream, in the bytes that go on the wire. It is asked for one message after the other, as fast as the
@@ -65,7 +65,7 @@ export function serveReadyStream<I extends DescMessage, O extends DescMessage>(
           // Who is behind sends one message after the other, and so may many others.
           if (!hasWaited) await new Promise<void>((turn) => takeTurn({ turn }));
           hasWaited = false;
-          yield fromBinary(method.output, next.subarray(FRAME_PREFIX_BYTES));
+          yield fromBinary(method.output, messageOf(next));
         }
       }
     } finally {

@@ -10,7 +10,7 @@ import { Reason, Refusal } from "../../../src/core/refusal.ts";
 import { RemoteRefusal } from "../../../src/rpc/call/errors.ts";
 import { createTransport } from "../../../src/rpc/client/client.ts";
 import { createDialer } from "../../../src/rpc/client/dial.ts";
-import { frameOf } from "../../../src/rpc/ready/ready-answers.ts";
+import { frameOf } from "../../../src/rpc/ready/frame.ts";
 import { EchoService } from "../support/echo.ts";
 import { collect, errorOf, never, refusalOf } from "../support/outcomes.ts";
 import { cleanUp, localDialer, start } from "../support/start.ts";

@@ -7,7 +7,7 @@ import { Code, createClient, type HandlerContext, type Interceptor, type Service
 import { describe, expect, test } from "vitest";
 import { Reason, Refusal } from "../../../src/core/refusal.ts";
 import { callOf, requestContext } from "../../../src/rpc/call/context.ts";
-import { frameOf } from "../../../src/rpc/ready/ready-answers.ts";
+import { frameOf } from "../../../src/rpc/ready/frame.ts";
 import type { ServerOptions } from "../../../src/rpc/server.ts";
 import { byConnect, EchoService } from "../support/echo.ts";
 import { type HttpVersion, type Request, send, timeless } from "../support/exchange.ts";

@@ -9,12 +9,8 @@ import { describe, expect, test } from "vitest";
 import { toBase64Url, toHex, utf8 } from "../../../src/core/bytes.ts";
 import { Reason, Refusal } from "../../../src/core/refusal.ts";
 import { callOf } from "../../../src/rpc/call/context.ts";
-import {
-  FRAME_PREFIX_BYTES,
-  frameOf,
-  type ReadyAnswers,
-  serveReadyAnswers,
-} from "../../../src/rpc/ready/ready-answers.ts";
+import { frameOf, messageOf } from "../../../src/rpc/ready/frame.ts";
+import { type ReadyAnswers, serveReadyAnswers } from "../../../src/rpc/ready/ready-answers.ts";
 import type { ServerOptions } from "../../../src/rpc/server.ts";
 import { FakeClock } from "../../support/clock.ts";
 import { byConnect, EchoService } from "../support/echo.ts";
@@ -70,7 +66,7 @@ function changeFor(calls: Calls): ServiceImpl<typeof EchoService>["change"] {
   return async (request, { values }) => {
     calls[callOf(values).entered ? "byConnect" : "withoutConnect"]++;
     const { frame } = await answers.answer(EchoService.method.echo, toBinary(StringValueSchema, request));
-    return fromBinary(StringValueSchema, frame.subarray(FRAME_PREFIX_BYTES));
+    return fromBinary(StringValueSchema, messageOf(frame));
   };
 }
 

@@ -7,7 +7,7 @@ import { type Client, Code, createClient } from "@connectrpc/connect";
 import { describe, expect, test } from "vitest";
 import { Reason, Refusal } from "../../../src/core/refusal.ts";
 import { detailOf } from "../../../src/rpc/call/errors.ts";
-import { frameOf } from "../../../src/rpc/ready/ready-answers.ts";
+import { frameOf } from "../../../src/rpc/ready/frame.ts";
 import { type MessageSource, type OpenStream, serveReadyStream } from "../../../src/rpc/ready/ready-streams.ts";
 import type { ServerOptions } from "../../../src/rpc/server.ts";
 import { FakeClock } from "../../support/clock.ts";

@@ -9,7 +9,7 @@ import {
   type StringValueSchema,
 } from "@bufbuild/protobuf/wkt";
 import { Access, file_omi_options_v1_options, rule } from "../../../gen/omi/options/v1/options_pb.ts";
-import { COMPRESS_MIN_BYTES } from "../../../src/rpc/handlers/handlers.ts";
+import { COMPRESS_MIN_BYTES } from "../../../src/rpc/ready/frame.ts";
 
 const STRING = ".google.protobuf.StringValue";
 
