@@ -1,26 +1,20 @@
 import { Code, ConnectError } from "@connectrpc/connect";
-import type { Logger } from "pino";
-import type { Clock } from "../../core/clock.ts";
 import type { Random } from "../../core/random.ts";
 import { Reason, Refusal } from "../../core/refusal.ts";
 import { type Call, createCall } from "../call/context.ts";
-import type { Limits } from "../call/limits.ts";
-import type { OpenStreams } from "../call/open-streams.ts";
 import { notImplemented } from "../call/outcome.ts";
 import { createRequestIds, type RequestIds } from "../call/request-id.ts";
 import { createFastPath, type FastPath } from "../fast-path/fast-path.ts";
+import type { FastPathOptions } from "../fast-path/fast-path-options.ts";
 import { answerRpc } from "../handlers/answer-rpc.ts";
 import type { Handlers } from "../handlers/handlers.ts";
 import { createAccessLog, logWhenDone } from "../http/access-log.ts";
 import { discardBodyAfter } from "../http/body.ts";
-import { answerCors, type CorsOptions } from "../http/cors.ts";
+import { answerCors } from "../http/cors.ts";
 import { refuse } from "../http/http-response.ts";
 import { answerRoute, findRoute, type HttpRoute } from "../http/http-routes.ts";
 import type { NodeServerRequest, NodeServerResponse } from "../http/node-http.ts";
 import type { Received } from "../http/small-body.ts";
-import type { PeerFinder } from "../http/trusted-proxies.ts";
-import type { ReadyAnswers } from "../ready/ready-answers.ts";
-import type { ReadyStreams } from "../ready/ready-streams.ts";
 
 /** Answers requests of any protocol and HTTP version. */
 export type Dispatch = {
@@ -37,20 +31,10 @@ export type Dispatch = {
 // Nobody hears of it any more. Without a reason, the signal would make an error with a stack for every call.
 const over = new Error("the exchange is over");
 
-type DispatchOptions = {
+type DispatchOptions = Omit<FastPathOptions, "rpcs" | "requestId" | "accessLog"> & {
   readonly handlers: Handlers;
   readonly httpRoutes: readonly HttpRoute[];
-  readonly cors: CorsOptions | undefined;
-  readonly answers?: ReadyAnswers | undefined;
-  readonly readyStreams?: ReadyStreams | undefined;
-  readonly streams: OpenStreams;
-  readonly limits: Limits;
-  readonly logger: Logger;
-  readonly clock: Clock;
   readonly random: Random;
-  readonly peerOf: PeerFinder;
-  /** True once the server stops: then nothing new is started. */
-  readonly stopping: () => boolean;
 };
 
 /**
