@@ -6,7 +6,8 @@ import { ResolverService } from "../../gen/omi/registry/v1/resolver_service_pb.t
 import type { Statement } from "../../gen/omi/statement/v1/statement_pb.ts";
 import { type Clock, unixSeconds } from "../core/clock.ts";
 import { Reason, Refusal } from "../core/refusal.ts";
-import { RemoteRefusal, refusalFrom } from "../rpc/call/errors.ts";
+import { RemoteRefusal } from "../rpc/call/errors.ts";
+import { refusalFrom } from "../rpc/client/refusal-from.ts";
 import { type OpenedAnswer, openAnswer } from "../statement/statement.ts";
 import { answerInvalid, checkAnswer } from "./answer-invalid.ts";
 import type { Directory } from "./directory.ts";

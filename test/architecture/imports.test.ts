@@ -17,7 +17,7 @@ const rooms: Record<string, readonly string[]> = {
   store: ["core"],
   log: ["core", "statement", "store", "gen"],
   "rpc/call": ["core", "gen"],
-  "rpc/client": ["core", "rpc/call"],
+  "rpc/client": ["core", "rpc/call", "gen"],
   "rpc/ready": ["core", "rpc/call", "gen"],
   "rpc/http": ["core", "rpc/call", "rpc/ready"],
   "rpc/handlers": ["core", "statement", "rpc/call", "rpc/ready", "rpc/http", "gen"],

@@ -13,7 +13,7 @@ import {
 } from "@grpc/grpc-js";
 import { expect, test } from "vitest";
 import { Reason, Refusal } from "../../src/core/refusal.ts";
-import { detailOf } from "../../src/rpc/call/errors.ts";
+import { detailOf } from "../../src/rpc/client/refusal-from.ts";
 import { frameOf } from "../../src/rpc/ready/frame.ts";
 import type { OpenStream } from "../../src/rpc/ready/ready-streams.ts";
 import { EchoService } from "./support/echo.ts";

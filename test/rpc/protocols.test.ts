@@ -4,7 +4,7 @@ import { describe, expect, test } from "vitest";
 import { Reason, Refusal } from "../../src/core/refusal.ts";
 import { codeOf } from "../../src/rpc/call/codes.ts";
 import { requestContext } from "../../src/rpc/call/context.ts";
-import { detailOf } from "../../src/rpc/call/errors.ts";
+import { detailOf } from "../../src/rpc/client/refusal-from.ts";
 import { EchoService } from "./support/echo.ts";
 import { errorOf } from "./support/outcomes.ts";
 import { PROTOCOLS, transportOf } from "./support/protocols.ts";

@@ -1,7 +1,8 @@
 import { Code, createClient } from "@connectrpc/connect";
 import { describe, expect, test } from "vitest";
 import { Reason, Refusal } from "../../src/core/refusal.ts";
-import { connectErrorOf, detailOf } from "../../src/rpc/call/errors.ts";
+import { connectErrorOf } from "../../src/rpc/call/errors.ts";
+import { detailOf } from "../../src/rpc/client/refusal-from.ts";
 import { EchoService } from "./support/echo.ts";
 import { collect, errorOf, never } from "./support/outcomes.ts";
 import { PROTOCOLS, transportOf } from "./support/protocols.ts";

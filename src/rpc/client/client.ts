@@ -1,9 +1,9 @@
 import type { Interceptor, Transport } from "@connectrpc/connect";
 import { compressionGzip, createConnectTransport } from "@connectrpc/connect-node";
 import type { Reason } from "../../core/refusal.ts";
-import { refusalFrom } from "../call/errors.ts";
 import type { Dialer } from "./dial.ts";
 import { Http2Sessions } from "./http2-sessions.ts";
+import { refusalFrom } from "./refusal-from.ts";
 
 /** How to call a party. */
 export type TransportOptions = {

@@ -4,8 +4,8 @@ import https from "node:https";
 import { type Clock, systemClock } from "../../core/clock.ts";
 import { Reason, Refusal } from "../../core/refusal.ts";
 import { parseUrl } from "../../core/url.ts";
-import { refusalFrom } from "../call/errors.ts";
 import type { Dialer } from "./dial.ts";
+import { refusalFrom } from "./refusal-from.ts";
 
 /** How to fetch a document. */
 export type FetchOptions = {

@@ -16,8 +16,8 @@ import { credentials, makeGenericClientConstructor, type ServiceError } from "@g
 import { onTestFinished } from "vitest";
 import { ErrorDetailSchema } from "../../../gen/omi/error/v1/reason_pb.ts";
 import { Reason, Refusal } from "../../../src/core/refusal.ts";
-import { refusalFrom } from "../../../src/rpc/call/errors.ts";
 import { refusals } from "../../../src/rpc/client/client.ts";
+import { refusalFrom } from "../../../src/rpc/client/refusal-from.ts";
 
 /** One way to call an RPC. Rejects with a Refusal that has the Reason that was sent. */
 export type Caller = <Method extends DescMethodUnary>(

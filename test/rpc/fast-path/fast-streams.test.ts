@@ -6,7 +6,7 @@ import { StringValueSchema } from "@bufbuild/protobuf/wkt";
 import { type Client, Code, createClient } from "@connectrpc/connect";
 import { describe, expect, test } from "vitest";
 import { Reason, Refusal } from "../../../src/core/refusal.ts";
-import { detailOf } from "../../../src/rpc/call/errors.ts";
+import { detailOf } from "../../../src/rpc/client/refusal-from.ts";
 import { frameOf } from "../../../src/rpc/ready/frame.ts";
 import { type MessageSource, type OpenStream, serveReadyStream } from "../../../src/rpc/ready/ready-streams.ts";
 import type { ServerOptions } from "../../../src/rpc/server.ts";

@@ -3,7 +3,7 @@ import { createGrpcTransport, Http2SessionManager } from "@connectrpc/connect-no
 import { expect, test } from "vitest";
 import { Health, HealthCheckResponse_ServingStatus as Status } from "../../../gen/health/v1/health_pb.ts";
 import { Reason } from "../../../src/core/refusal.ts";
-import { detailOf } from "../../../src/rpc/call/errors.ts";
+import { detailOf } from "../../../src/rpc/client/refusal-from.ts";
 import { Readiness } from "../../../src/rpc/handlers/readiness.ts";
 import { errorOf } from "../support/outcomes.ts";
 import { cleanUp, start } from "../support/start.ts";

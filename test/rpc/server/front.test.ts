@@ -6,7 +6,7 @@ import { describe, expect, test } from "vitest";
 import { ConfigError } from "../../../src/core/config.ts";
 import { createLogger } from "../../../src/core/log.ts";
 import { Reason } from "../../../src/core/refusal.ts";
-import { detailOf } from "../../../src/rpc/call/errors.ts";
+import { detailOf } from "../../../src/rpc/client/refusal-from.ts";
 import { createServer } from "../../../src/rpc/server.ts";
 import { EchoService } from "../support/echo.ts";
 import { send } from "../support/exchange.ts";

@@ -2,7 +2,8 @@ import { Code, ConnectError } from "@connectrpc/connect";
 import { expect, test } from "vitest";
 import { ErrorDetailSchema, ReasonSchema } from "../../../gen/omi/error/v1/reason_pb.ts";
 import { Reason, Refusal } from "../../../src/core/refusal.ts";
-import { connectErrorOf, detailOf, RemoteRefusal, refusalFrom } from "../../../src/rpc/call/errors.ts";
+import { connectErrorOf, RemoteRefusal } from "../../../src/rpc/call/errors.ts";
+import { detailOf, refusalFrom } from "../../../src/rpc/client/refusal-from.ts";
 
 const UNAVAILABLE = Reason.REGISTRY_UNAVAILABLE;
 
