@@ -8,12 +8,12 @@ import { systemClock } from "../../src/core/clock.ts";
 import { createLogger } from "../../src/core/log.ts";
 import { systemRandom } from "../../src/core/random.ts";
 import { Reason } from "../../src/core/refusal.ts";
-import { peerOf } from "../../src/rpc/call/context.ts";
 import { defaultLimits } from "../../src/rpc/call/limits.ts";
 import { OpenStreams } from "../../src/rpc/call/open-streams.ts";
 import { detailOf } from "../../src/rpc/client/refusal-from.ts";
 import { createHandlers } from "../../src/rpc/handlers/handlers.ts";
 import { Readiness } from "../../src/rpc/handlers/readiness.ts";
+import { createPeerFinder } from "../../src/rpc/http/trusted-proxies.ts";
 import { createDispatch } from "../../src/rpc/server/dispatch.ts";
 import { createFront } from "../../src/rpc/server/front.ts";
 import { EchoService } from "./support/echo.ts";
@@ -131,7 +131,13 @@ test("a request that comes in while the server stops is refused with a Reason", 
     streams,
   });
   const stopping = () => true;
-  const common = { httpRoutes: [], cors: undefined, clock: systemClock, random: systemRandom, peerOf };
+  const common = {
+    httpRoutes: [],
+    cors: undefined,
+    clock: systemClock,
+    random: systemRandom,
+    peerOf: createPeerFinder([]),
+  };
   const dispatch = createDispatch({ ...common, handlers, streams, limits: defaultLimits, logger, stopping });
   const { listener, destroy } = createFront(dispatch, undefined, defaultLimits, systemClock);
   cleanUp(() => {

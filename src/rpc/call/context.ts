@@ -85,8 +85,3 @@ export function callOf(values: HandlerContext["values"]): Call {
   if (call === undefined) throw new Error("no request context: the handler runs outside of createServer");
   return call;
 }
-
-/** The form in which an IP address of Node's appears as {@link RequestContext.peer}. */
-export function peerOf(remoteAddress: string | undefined): string {
-  return remoteAddress?.replace(/^::ffff:(?=\d+\.)/, "") ?? "";
-}

@@ -1,7 +1,6 @@
 import type { IncomingHttpHeaders } from "node:http";
 import { BlockList, isIP, isIPv4, isIPv6 } from "node:net";
 import { ConfigError } from "../../core/config.ts";
-import { peerOf } from "../call/context.ts";
 import { type Hops, hopsOfForwarded, hopsOfForwardedFor } from "./forwarded.ts";
 
 /** Where a request comes from, as {@link RequestContext.peer}. */
@@ -24,7 +23,7 @@ export function isNetwork(text: string): boolean {
  * @throws ConfigError if one of them is neither
  */
 export function createPeerFinder(trustedProxies: readonly string[]): PeerFinder {
-  if (trustedProxies.length === 0) return peerOf;
+  if (trustedProxies.length === 0) return unmapped;
   const trusted = new BlockList();
   const mistakes = [];
   for (const [index, text] of trustedProxies.entries()) {
@@ -42,15 +41,20 @@ export function createPeerFinder(trustedProxies: readonly string[]): PeerFinder 
   };
 
   return (remoteAddress, headers) => {
-    const peer = peerOf(remoteAddress);
+    const peer = unmapped(remoteAddress);
     if (!isTrusted(peer)) return peer;
     const { forwarded, "x-forwarded-for": forwardedFor } = headers;
     const sources = new Set<string | undefined>();
     if (forwarded !== undefined) sources.add(sourceIn(hopsOfForwarded(forwarded)));
     if (forwardedFor !== undefined) sources.add(sourceIn(hopsOfForwardedFor(String(forwardedFor))));
     const [source] = sources;
-    return sources.size === 1 && source !== undefined ? peerOf(source) : peer;
+    return sources.size === 1 && source !== undefined ? unmapped(source) : peer;
   };
+}
+
+/** An address of Node's, with IPv4 in its own form; empty for a connection that is no more. */
+function unmapped(remoteAddress: string | undefined): string {
+  return remoteAddress?.replace(/^::ffff:(?=\d+\.)/, "") ?? "";
 }
 
 function networkOf(text: string): { address: string; prefix: number } | undefined {
