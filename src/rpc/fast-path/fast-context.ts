@@ -1,7 +1,7 @@
 import type { IncomingHttpHeaders } from "node:http";
 import type { DescMethodUnary, Message } from "@bufbuild/protobuf";
 import type { ContextValues, HandlerContext, UnaryRequest, UnaryResponse } from "@connectrpc/connect";
-import { RequestHeaders } from "./request-headers.ts";
+import { RequestHeaders } from "../http/request-headers.ts";
 
 /** What a handler's context is made of. */
 export type ContextInit = {

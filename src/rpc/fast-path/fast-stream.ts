@@ -6,12 +6,12 @@ import { isReadOnly } from "../call/contract.ts";
 import { connectErrorOf } from "../call/errors.ts";
 import { refusalOfHandler } from "../call/outcome.ts";
 import { corsHeaders } from "../http/cors.ts";
+import { RequestHeaders } from "../http/request-headers.ts";
 import type { Received } from "../http/small-body.ts";
 import { compressed, isOneFrame, isWorthCompressing, messageOf } from "../ready/frame.ts";
 import type { MessageSource } from "../ready/ready-streams.ts";
 import type { FastPathOptions } from "./fast-path-options.ts";
 import type { StreamHead } from "./fast-request.ts";
-import { RequestHeaders } from "./request-headers.ts";
 
 /** What may wait for a caller who does not read, in bytes, beside one message. */
 const MAX_UNSENT_BYTES = 16 * 1024;

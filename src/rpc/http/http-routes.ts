@@ -4,7 +4,7 @@ import { refusalOfHandler } from "../call/outcome.ts";
 import { readAll, readBody } from "./body.ts";
 import type { Exchange } from "./exchange.ts";
 import { type HttpResponse, refuse, writeResponse } from "./http-response.ts";
-import type { NodeServerRequest } from "./node-http.ts";
+import { RequestHeaders } from "./request-headers.ts";
 
 export type { HttpResponse };
 
@@ -51,7 +51,7 @@ export function answerRoute(route: HttpRoute, exchange: Exchange, maxMessageByte
     return route.handler({
       path: call.method,
       query: new URLSearchParams(request.url?.split("?", 2)[1]),
-      header: headerOf(request),
+      header: new RequestHeaders(request.headers),
       body: await readAll(body, maxMessageBytes),
       context: { requestId: call.requestId, peer: call.peer, log: call.log, signal },
     });
@@ -60,12 +60,4 @@ export function answerRoute(route: HttpRoute, exchange: Exchange, maxMessageByte
     .then((found) => writeResponse(response, found))
     .catch((error: unknown) => refuse(call, refusalOfHandler(error, call, signal), response))
     .catch((error: unknown) => call.log.debug({ err: error, method: call.method }, "the caller is gone"));
-}
-
-function headerOf(request: NodeServerRequest): Headers {
-  const header = new Headers();
-  for (const [name, value] of Object.entries(request.headers)) {
-    if (value !== undefined && !name.startsWith(":")) header.set(name, String(value));
-  }
-  return header;
 }

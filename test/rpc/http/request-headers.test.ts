@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { RequestHeaders } from "../../../src/rpc/fast-path/request-headers.ts";
+import { RequestHeaders } from "../../../src/rpc/http/request-headers.ts";
 
 const given = {
   ":path": "/omi.test.v1.EchoService/Echo",
