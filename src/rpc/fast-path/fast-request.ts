@@ -4,6 +4,7 @@ import { fromBase64Url } from "../../core/bytes.ts";
 import { isCacheable } from "../call/contract.ts";
 import { timeoutHeader, timeoutOf } from "../call/deadline.ts";
 import type { Limits } from "../call/limits.ts";
+import { areHeadersWithin } from "../http/header-size.ts";
 
 /** What a GET asks, all of it in its URL. */
 type Question = {
@@ -85,7 +86,7 @@ export function createHeadReader(
     const question = get ? questionOf(url) : undefined;
     const method = get ? question?.method : methods.get(url);
     if (method === undefined || !isAuthority(authority)) return;
-    if (lengthOf(rawHeaders) > limits.maxHeaderBytes) return;
+    if (!areHeadersWithin(rawHeaders, limits)) return;
 
     const grpc = !get && GRPC_TYPES.has(headers["content-type"]);
     if (!get && !grpc && headers["content-type"] !== CONNECT_TYPE) return;
@@ -111,12 +112,6 @@ export function createHeadReader(
       headers,
     };
   };
-}
-
-function lengthOf(texts: readonly string[]): number {
-  let length = 0;
-  for (const text of texts) length += text.length;
-  return length;
 }
 
 function isIdentity(encoding: string | string[] | undefined): boolean {

@@ -11,6 +11,7 @@ import type { Handlers } from "../handlers/handlers.ts";
 import { createAccessLog, logWhenDone } from "../http/access-log.ts";
 import { discardBodyAfter } from "../http/body.ts";
 import { answerCors } from "../http/cors.ts";
+import { areHeadersWithin, headersTooLarge } from "../http/header-size.ts";
 import { refuse } from "../http/http-response.ts";
 import { answerRoute, findRoute, type HttpRoute } from "../http/http-routes.ts";
 import type { NodeServerRequest, NodeServerResponse } from "../http/node-http.ts";
@@ -97,8 +98,5 @@ function begin(request: NodeServerRequest, newId: RequestIds, { logger, peerOf }
 // What is refused whatever was called.
 function refusalOfArrival(request: NodeServerRequest, { stopping, limits }: DispatchOptions): Refusal | undefined {
   if (stopping()) return new Refusal(Reason.SHUTTING_DOWN, "the server is stopping");
-  // In HTTP/1.1 the parser has already seen to this; in HTTP/2 Node's own bound is 64 KiB.
-  const headerBytes = request.rawHeaders.reduce((sum, text) => sum + text.length, 0);
-  if (headerBytes <= limits.maxHeaderBytes) return;
-  return new Refusal(Reason.TOO_LARGE, "headers too large", { metadata: { limit: `${limits.maxHeaderBytes}` } });
+  return areHeadersWithin(request.rawHeaders, limits) ? undefined : headersTooLarge(limits);
 }

@@ -3,6 +3,7 @@ import type { Duplex } from "node:stream";
 import { Reason, Refusal } from "../../core/refusal.ts";
 import type { Limits } from "../call/limits.ts";
 import { answerFastHttp1 } from "../fast-path/fast-http1.ts";
+import { headersTooLarge } from "../http/header-size.ts";
 import { httpRefusal } from "../http/http-response.ts";
 import type { Received } from "../http/small-body.ts";
 import type { Dispatch } from "./dispatch.ts";
@@ -82,13 +83,10 @@ function answerParserError(error: NodeJS.ErrnoException, socket: Duplex, limits:
   socket.end(`${head.join("\r\n")}\r\n\r\n${Buffer.from(body as Uint8Array)}`);
 }
 
-function parserError(code: string | undefined, { maxHeaderBytes }: Limits): [string, Refusal] {
+function parserError(code: string | undefined, limits: Limits): [string, Refusal] {
   switch (code) {
     case "HPE_HEADER_OVERFLOW":
-      return [
-        "431 Request Header Fields Too Large",
-        new Refusal(Reason.TOO_LARGE, "headers too large", { metadata: { limit: `${maxHeaderBytes}` } }),
-      ];
+      return ["431 Request Header Fields Too Large", headersTooLarge(limits)];
     case "ERR_HTTP_REQUEST_TIMEOUT":
       return ["408 Request Timeout", new Refusal(Reason.DEADLINE_EXCEEDED, "the request took too long")];
     default:
