@@ -1,4 +1,4 @@
-// RFC of the units: https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md, "Timeout".
+// https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md, "TimeoutUnit".
 const GRPC_UNITS_IN_MS = { H: 3_600_000, M: 60_000, S: 1000, m: 1, u: 1e-3, n: 1e-6 };
 
 // The longest time that Node's timers hold: beyond it, they fire at once.
@@ -17,7 +17,9 @@ export function boundDeadline(header: Headers, maxMs: number, elapsedMs = 0): vo
   const grpc = header.get("content-type")?.startsWith("application/grpc") ?? false;
   const name = timeoutHeader(grpc);
   const asked = timeoutOf(header.get(name) ?? undefined, grpc);
-  if (asked > maxMs || elapsedMs > 0 || asked === MAX_TIMER_MS) {
+  // `asked` was cut to what timers hold; the header may say more, and connect's timer would fire at once.
+  const mayExceedTimers = asked === MAX_TIMER_MS;
+  if (asked > maxMs || elapsedMs > 0 || mayExceedTimers) {
     const left = Math.ceil(Math.max(0, Math.min(asked, maxMs) - elapsedMs));
     if (Number.isFinite(left)) header.set(name, grpc ? grpcTimeout(left) : `${left}`);
   }
