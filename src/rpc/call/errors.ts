@@ -17,10 +17,10 @@ export function connectErrorOf(refusal: Refusal): ConnectError {
 }
 
 /**
- * Gives an error that connect itself made (malformed body, size limit, deadline) the ErrorDetail and the code of
- * `refusal`. It changes the error in place, because connect is about to write that very object.
+ * Makes an error of connect's own (malformed body, size limit, deadline) say what `refusal` does: its ErrorDetail and its
+ * code. It changes the error in place, because connect is about to write that very object.
  */
-export function describe(error: ConnectError, refusal: Refusal): void {
+export function turnInto(error: ConnectError, refusal: Refusal): void {
   error.details.push(detail(refusal));
   Object.assign(error, { code: codeOf(refusal.reason) });
 }
@@ -30,6 +30,6 @@ function detail({ reason, metadata, nextStep }: Refusal) {
 }
 
 /** The refusal for a failure that is not the caller's fault. Its cause is logged, under the same request ID. */
-export function internal(requestId: string): Refusal {
+export function internalRefusal(requestId: string): Refusal {
   return new Refusal(Reason.INTERNAL, "internal error", { metadata: { request_id: requestId } });
 }

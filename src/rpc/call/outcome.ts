@@ -1,7 +1,7 @@
 import { Code, ConnectError } from "@connectrpc/connect";
 import { Reason, Refusal } from "../../core/refusal.ts";
 import type { Call } from "./context.ts";
-import { connectErrorOf, describe, internal, RemoteRefusal } from "./errors.ts";
+import { connectErrorOf, internalRefusal, RemoteRefusal, turnInto } from "./errors.ts";
 
 /**
  * What a call ends with whose handler threw `error`: the Refusal, if it is our own; INTERNAL for all else, with the cause
@@ -23,7 +23,7 @@ export function refusalOfHandler(
   if (signal?.aborted) return refusalOfAbort(signal.reason);
   if (isNotImplemented(error, call.method)) return notImplemented(call.method);
   call.log.error({ err: error, method: call.method }, "handler failed");
-  return internal(call.requestId);
+  return internalRefusal(call.requestId);
 }
 
 function refusalOfAbort(reason: unknown): Refusal {
@@ -78,11 +78,11 @@ export function describeProtocolError(reason: unknown, call: Call, maxMessageByt
   if (call.gone === true || GONE.has(reason.code)) return;
   if (call.entered && reason.code !== Code.DeadlineExceeded) {
     call.log.error({ err: reason, method: call.method }, "the answer could not be written");
-    call.refusal = internal(call.requestId);
+    call.refusal = internalRefusal(call.requestId);
   } else {
     call.refusal = refusalOfReading(reason, maxMessageBytes);
   }
-  describe(reason, call.refusal);
+  turnInto(reason, call.refusal);
 }
 
 const GONE: ReadonlySet<Code> = new Set([Code.Canceled, Code.Aborted]);

@@ -12,7 +12,7 @@ import { setTrailerStatus } from "@connectrpc/connect/protocol-grpc";
 import { Reason, Refusal } from "../../core/refusal.ts";
 import { type Call, callKey, createCall } from "../call/context.ts";
 import { isReadOnly } from "../call/contract.ts";
-import { connectErrorOf, internal } from "../call/errors.ts";
+import { connectErrorOf, internalRefusal } from "../call/errors.ts";
 import { refusalOfHandler } from "../call/outcome.ts";
 import type { UnaryRpc } from "../handlers/unary-rpcs.ts";
 import { corsHeaders } from "../http/cors.ts";
@@ -148,7 +148,7 @@ class FastCall {
       frame = frameOf(toBinary(rpc.method.output, message));
     } catch (error) {
       call.log.error({ err: error, method: call.method }, "the answer could not be written");
-      this.#refuse(internal(call.requestId));
+      this.#refuse(internalRefusal(call.requestId));
       return;
     }
     this.#end(over);

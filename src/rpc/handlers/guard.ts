@@ -7,9 +7,9 @@ import type { OpenStreams } from "../call/open-streams.ts";
 import { outcomeOfHandler, refusalOfReading } from "../call/outcome.ts";
 
 /**
- * The server's only interceptor. It holds unary calls to their deadline (connect itself merely aborts the signal and
- * would wait for ever), bounds the number of streams, ends streams when their signal aborts, and turns what handlers throw
- * into what callers see.
+ * The interceptor around those of the services, for all calls that connect answers. It holds unary calls to their deadline
+ * (connect itself merely aborts the signal and would wait for ever), bounds the number of streams, ends streams when their
+ * signal aborts, and turns what handlers throw into what callers see.
  */
 export function guard(streams: OpenStreams, { maxMessageBytes }: Limits): Interceptor {
   return (next) => async (request) => {
