@@ -7,6 +7,31 @@ export function equalBytes(a: Uint8Array, b: Uint8Array): boolean {
 
 /** All bytes in one new array, in order. */
 export function concatBytes(...parts: readonly Uint8Array[]): Uint8Array {
+  return joined(parts);
+}
+
+/**
+ * All bytes that come, in one new array. Stops reading where there are more than `maxBytes`.
+ *
+ * @param tooMany - makes what is thrown then
+ */
+export async function bytesWithin(
+  chunks: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
+  maxBytes: number,
+  tooMany: () => Error,
+): Promise<Uint8Array> {
+  const read: Uint8Array[] = [];
+  let length = 0;
+  for await (const chunk of chunks) {
+    length += chunk.length;
+    if (length > maxBytes) throw tooMany();
+    read.push(chunk);
+  }
+  return joined(read);
+}
+
+// Not by arguments: parts may be too many for that.
+function joined(parts: readonly Uint8Array[]): Uint8Array {
   const all = new Uint8Array(parts.reduce((length, part) => length + part.length, 0));
   let at = 0;
   for (const part of parts) {

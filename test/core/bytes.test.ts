@@ -1,6 +1,15 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { concatBytes, equalBytes, fromBase64Url, fromHex, toBase64Url, toHex, utf8 } from "../../src/core/bytes.ts";
+import {
+  bytesWithin,
+  concatBytes,
+  equalBytes,
+  fromBase64Url,
+  fromHex,
+  toBase64Url,
+  toHex,
+  utf8,
+} from "../../src/core/bytes.ts";
 
 describe("base64url", () => {
   // RFC 4648 section 10, without padding.
@@ -65,6 +74,26 @@ describe("hexadecimal", () => {
 test("bytes are joined in order", () => {
   expect(concatBytes()).toEqual(new Uint8Array());
   expect(concatBytes(new Uint8Array([1]), new Uint8Array(), new Uint8Array([2, 3]))).toEqual(new Uint8Array([1, 2, 3]));
+});
+
+describe("bytes within a bound", () => {
+  const tooMany = () => new RangeError("too many");
+
+  test("are read, in however many parts they come", async () => {
+    expect(await bytesWithin([], 0, tooMany)).toEqual(new Uint8Array());
+    expect(await bytesWithin([utf8("he"), utf8(""), utf8("llo")], 5, tooMany)).toEqual(utf8("hello"));
+    const many = Array.from({ length: 200_000 }, () => Uint8Array.of(7));
+    expect(await bytesWithin(many, many.length, tooMany)).toEqual(new Uint8Array(many.length).fill(7));
+  });
+
+  test("are no longer read where there are more", async () => {
+    let given = 0;
+    function* endless() {
+      for (;;) yield Uint8Array.of(given++);
+    }
+    await expect(bytesWithin(endless(), 5, tooMany)).rejects.toThrow(RangeError);
+    expect(given).toBe(6);
+  });
 });
 
 test("bytes are equal by content", () => {

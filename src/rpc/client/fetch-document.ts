@@ -1,6 +1,7 @@
 import { once } from "node:events";
 import http from "node:http";
 import https from "node:https";
+import { bytesWithin } from "../../core/bytes.ts";
 import { type Clock, systemClock } from "../../core/clock.ts";
 import { Reason, Refusal } from "../../core/refusal.ts";
 import { parseUrl } from "../../core/url.ts";
@@ -41,29 +42,14 @@ export async function fetchDocument(url: string, options: FetchOptions): Promise
       ? https.get(url, { agent: dialer.https, signal, headers })
       : http.get(url, { agent: dialer.http, signal, headers });
     const [response] = (await once(request, "response")) as [http.IncomingMessage];
-    return await readDocument(response, maxBytes, unavailable);
+    check(response, unavailable);
+    // Leaving early, by throwing, destroys the response and its connection.
+    return await bytesWithin(response, maxBytes, () => tooLarge(maxBytes));
   } catch (error) {
     throw refusalFrom(error, unavailable);
   } finally {
     cancel();
   }
-}
-
-async function readDocument(
-  response: http.IncomingMessage,
-  maxBytes: number,
-  unavailable: Reason,
-): Promise<Uint8Array> {
-  // Leaving early, by throwing, destroys the response and its connection.
-  const chunks: Buffer[] = [];
-  let length = 0;
-  check(response, unavailable);
-  for await (const chunk of response as AsyncIterable<Buffer>) {
-    length += chunk.length;
-    if (length > maxBytes) throw new Refusal(Reason.ANSWER_INVALID, `the document is larger than ${maxBytes} bytes`);
-    chunks.push(chunk);
-  }
-  return new Uint8Array(Buffer.concat(chunks));
 }
 
 function check(response: http.IncomingMessage, unavailable: Reason): void {
@@ -79,4 +65,8 @@ function check(response: http.IncomingMessage, unavailable: Reason): void {
   if (refusal === undefined) return;
   response.destroy();
   throw refusal;
+}
+
+function tooLarge(maxBytes: number): Refusal {
+  return new Refusal(Reason.ANSWER_INVALID, `the document is larger than ${maxBytes} bytes`);
 }

@@ -1,4 +1,3 @@
-import { Reason, Refusal } from "../../core/refusal.ts";
 import { orAborted } from "../call/abort.ts";
 import type { NodeServerRequest, NodeServerResponse } from "./node-http.ts";
 import type { Received } from "./small-body.ts";
@@ -24,22 +23,6 @@ export async function* readBody(
     if (chunk.done === true) return;
     yield chunk.value;
   }
-}
-
-/** Reads a small body. Throws TOO_LARGE beyond `maxBytes`. */
-export async function readAll(
-  body: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
-  maxBytes: number,
-): Promise<Uint8Array> {
-  const chunks: Uint8Array[] = [];
-  let length = 0;
-  for await (const chunk of body) {
-    length += chunk.length;
-    if (length > maxBytes)
-      throw new Refusal(Reason.TOO_LARGE, "body too large", { metadata: { limit: `${maxBytes}` } });
-    chunks.push(chunk);
-  }
-  return Buffer.concat(chunks);
 }
 
 /**

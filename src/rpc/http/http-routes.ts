@@ -1,7 +1,9 @@
+import { bytesWithin } from "../../core/bytes.ts";
+import { Reason, Refusal } from "../../core/refusal.ts";
 import { orAborted } from "../call/abort.ts";
 import type { RequestContext } from "../call/context.ts";
 import { refusalOfHandler } from "../call/outcome.ts";
-import { readAll, readBody } from "./body.ts";
+import { readBody } from "./body.ts";
 import type { Exchange } from "./exchange.ts";
 import { type HttpResponse, refuse, writeResponse } from "./http-response.ts";
 import { RequestHeaders } from "./request-headers.ts";
@@ -52,7 +54,7 @@ export function answerRoute(route: HttpRoute, exchange: Exchange, maxMessageByte
       path: call.method,
       query: new URLSearchParams(request.url?.split("?", 2)[1]),
       header: new RequestHeaders(request.headers),
-      body: await readAll(body, maxMessageBytes),
+      body: await bytesWithin(body, maxMessageBytes, () => tooLarge(maxMessageBytes)),
       context: { requestId: call.requestId, peer: call.peer, log: call.log, signal },
     });
   };
@@ -60,4 +62,8 @@ export function answerRoute(route: HttpRoute, exchange: Exchange, maxMessageByte
     .then((found) => writeResponse(response, found))
     .catch((error: unknown) => refuse(call, refusalOfHandler(error, call, signal), response))
     .catch((error: unknown) => call.log.debug({ err: error, method: call.method }, "the caller is gone"));
+}
+
+function tooLarge(limit: number): Refusal {
+  return new Refusal(Reason.TOO_LARGE, "body too large", { metadata: { limit: `${limit}` } });
 }
