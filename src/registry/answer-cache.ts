@@ -22,7 +22,8 @@ export class AnswerCache<Value> {
   readonly #kinds = new Map<object, Map<string, Slot<Value>>>();
   /** In the order in which they came. */
   readonly #slots = new Set<Slot<Value>>();
-  readonly #bySubject = new Map<string, Set<Slot<Value>>>();
+  /** Most subjects are those of one value, for which a set would take a fifth of what a slot costs. */
+  readonly #bySubject = new Map<string, Slot<Value> | Set<Slot<Value>>>();
   #bytes = 0;
   #hand: Iterator<Slot<Value>> = this.#slots.values();
 
@@ -64,16 +65,19 @@ export class AnswerCache<Value> {
     this.#slots.add(slot);
     this.#bytes += slot.bytes;
     for (const subject of subjects) {
-      const slots = this.#bySubject.get(subject);
-      if (slots === undefined) this.#bySubject.set(subject, new Set([slot]));
-      else slots.add(slot);
+      const before = this.#bySubject.get(subject);
+      if (before === undefined) this.#bySubject.set(subject, slot);
+      else if (before instanceof Set) before.add(slot);
+      else this.#bySubject.set(subject, new Set([before, slot]));
     }
     while (this.#bytes > this.#maxBytes) this.#turnHand();
   }
 
   /** Drops all values that speak of a subject. */
   drop(subject: string): void {
-    for (const slot of this.#bySubject.get(subject) ?? []) this.#remove(slot);
+    const slots = this.#bySubject.get(subject);
+    if (slots instanceof Set) for (const slot of slots) this.#remove(slot);
+    else if (slots !== undefined) this.#remove(slots);
   }
 
   #turnHand(): void {
@@ -89,8 +93,8 @@ export class AnswerCache<Value> {
     this.#bytes -= slot.bytes;
     for (const subject of slot.subjects) {
       const slots = this.#bySubject.get(subject);
-      slots?.delete(slot);
-      if (slots?.size === 0) this.#bySubject.delete(subject);
+      if (slots instanceof Set) slots.delete(slot);
+      if (!(slots instanceof Set) || slots.size === 0) this.#bySubject.delete(subject);
     }
   }
 }

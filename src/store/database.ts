@@ -13,7 +13,7 @@ export type Database = BetterSqlite3.Database;
 export type Migration = string;
 
 // SQLite's own 2 MiB do not hold the inner pages of tables with a million rows. Memory is taken as pages are read.
-const PAGE_CACHE_KIB = 65_536;
+const PAGE_CACHE_KIB = 49_152;
 
 /**
  * Opens or makes the database at `path` (`:memory:` for none) and brings its schema up to date.
