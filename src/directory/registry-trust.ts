@@ -53,9 +53,14 @@ export class RegistryTrust {
   async keyAt(keyId: string, at: number): Promise<Uint8Array | undefined> {
     const trusted = this.#trusted ?? (await this.#refresh());
     if (trusted.keys.some((key) => keyIdOf(key.publicKey) === keyId)) return findKey(trusted.keys, keyId, at);
-    if (this.#options.clock.now() - this.#refreshedAt < MIN_REFRESH_MS && this.#refreshing === undefined)
-      return undefined;
+    if (this.#refreshing === undefined && this.#askedLately()) return undefined;
     return findKey((await this.#refresh()).keys, keyId, at);
+  }
+
+  /** False if the clock was set back since. */
+  #askedLately(): boolean {
+    const since = this.#options.clock.now() - this.#refreshedAt;
+    return since >= 0 && since < MIN_REFRESH_MS;
   }
 
   /** One refresh at a time; all who ask meanwhile get its result. */

@@ -106,6 +106,15 @@ describe("a client of a registry", () => {
     expect(await keyAt(second)).toEqual(second.publicKey);
   });
 
+  test("follows to a new key also when the clock was set back since it last asked", async () => {
+    let served = v1;
+    const { keyAt, clock } = client({ keys: [presetKey(first)] }, () => served);
+    expect(await keyAt(second)).toBeUndefined();
+    clock.advance(-3600);
+    served = v2;
+    expect(await keyAt(second)).toEqual(second.publicKey);
+  });
+
   test("trusts at first contact what the registry's document states, and keeps it", async () => {
     const pinStore = createMemoryPinStore();
     expect(await client({ registryKeys: v1 }, () => v1, pinStore).keyAt(first)).toEqual(first.publicKey);
