@@ -24,12 +24,13 @@ export function createPinFile(path: string): PinStore {
   };
 }
 
-const seconds = z.number().int().nonnegative();
+// What a registry states must never make a file that can't be read: integers that a JSON number can't hold are texts in it.
+const integer = z.union([z.number().int(), z.string().regex(/^-?\d{1,20}$/)]);
 const pinSchema = z.strictObject({
   domain: z.string(),
   anchor: z.string(),
-  version: z.number().int().nonnegative(),
-  keys: z.array(z.strictObject({ public_key: z.string(), not_before: seconds, not_after: seconds })),
+  version: integer,
+  keys: z.array(z.strictObject({ public_key: z.string(), not_before: integer, not_after: integer })),
 });
 const fileSchema = z.strictObject({ registries: z.array(pinSchema) });
 
@@ -70,13 +71,18 @@ function toJson(pin: Pin): z.infer<typeof pinSchema> {
   return {
     domain: pin.domain,
     anchor: pin.anchor,
-    version: Number(pin.version),
+    version: jsonInteger(pin.version),
     keys: pin.keys.map((key) => ({
       public_key: toBase64Url(key.publicKey),
-      not_before: Number(key.notBefore),
-      not_after: Number(key.notAfter),
+      not_before: jsonInteger(key.notBefore),
+      not_after: jsonInteger(key.notAfter),
     })),
   };
+}
+
+function jsonInteger(value: bigint): number | string {
+  const number = Number(value);
+  return Number.isSafeInteger(number) ? number : String(value);
 }
 
 function replaceFile(path: string, text: string): void {

@@ -229,6 +229,16 @@ describe("a pin file", () => {
     expect(createPinFile(path).load("crm.mesh.test")).toBeUndefined();
   });
 
+  test("keeps what one registry states exactly, whatever it is, and so never stands in the way of another's keys", () => {
+    const path = join(temporaryFolder(), "registries.json");
+    const odd = { domain, anchor: "first-contact", version: 2n ** 64n - 1n };
+    const pin = { ...odd, keys: [keyOf(first, { notBefore: -1n, notAfter: 2n ** 63n - 1n })] };
+    createPinFile(path).save(pin);
+    createPinFile(path).save({ ...pin, domain: "other.mesh.test", version: 1n });
+    expect(createPinFile(path).load(domain)).toEqual(pin);
+    expect(createPinFile(path).load("other.mesh.test")).toEqual({ ...pin, domain: "other.mesh.test", version: 1n });
+  });
+
   test("that is damaged gives no answer, rather than a new first contact", () => {
     const path = join(temporaryFolder(), "registries.json");
     writeFileSync(path, "{}");
