@@ -230,6 +230,24 @@ describe("what is known of an app", () => {
     expect(part.status(app.appId).state).toBe(SubscriptionState.STALE);
   });
 
+  test("may be gone by again with the next head that is asked for when the clock was set back", async () => {
+    const { registry, app } = await startBusyApp();
+    let aheadMs = 60_000;
+    const clock = {
+      now: () => registry.clock.now() + aheadMs,
+      setTimer: registry.clock.setTimer.bind(registry.clock),
+    };
+    const part = await listen(registry, [app.appId], { clock });
+    await untilAt(part, app.appId, 4);
+    const earlier = await carriedHeads(registry, app.appId, 4n);
+    aheadMs = 0;
+    expect(part.status(app.appId).state).toBe(SubscriptionState.STALE);
+    await part.carrier.deliver({ heads: earlier });
+    expect(part.status(app.appId).state).toBe(SubscriptionState.STALE);
+    await untilAt(part, app.appId, 4);
+    expect(part.status(app.appId).state).toBe(SubscriptionState.CURRENT);
+  });
+
   test("may not be gone by before the first head, nor for an app that is not listened to", async () => {
     const { registry, app, part } = await startCurrent();
     const other = await registerTestApp(registry);

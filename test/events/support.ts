@@ -4,6 +4,7 @@ import type { Event } from "../../gen/omi/event/v1/event_pb.ts";
 import { EventSchema } from "../../gen/omi/event/v1/event_pb.ts";
 import { Carrier, type GetSubscriptionResponse } from "../../gen/omi/event/v1/subscriber_service_pb.ts";
 import type { Statement } from "../../gen/omi/statement/v1/statement_pb.ts";
+import type { Clock } from "../../src/core/clock.ts";
 import type { Failpoint } from "../../src/core/failpoint.ts";
 import type { Registries } from "../../src/directory/registries.ts";
 import type { CarriedMessage, CarrierConnection, CarrierListener, EventCarrier } from "../../src/events/carrier.ts";
@@ -60,6 +61,8 @@ export type TestSubscriberOptions = {
   readonly databaseFile?: string;
   readonly failpoint?: Failpoint;
   readonly registries?: Registries;
+  /** The registry's clock if left out. */
+  readonly clock?: Clock;
   readonly onApply?: (event: Event) => void;
 };
 
@@ -101,7 +104,7 @@ export async function listen(
     writes,
     registries: options.registries ?? wayTo(registry),
     carrier: options.carrier ?? carrier,
-    clock: registry.clock,
+    clock: options.clock ?? registry.clock,
     random: testBytes,
     logger,
     failpoint,

@@ -100,8 +100,14 @@ export class AppFeed {
 
   /** Takes what a head of a trusted registry says. Resolves when all that it says there is has been applied, or can't be. */
   sawHead(head: AppHead, isCarried: boolean): Promise<void> {
-    // An older one than the last says nothing new, whatever way it took.
-    if (this.#head !== undefined && head.asOf < this.#head.asOf) return Promise.resolve();
+    const last = this.#head?.asOf ?? Number.NEGATIVE_INFINITY;
+    if (!isCarried && last > this.#core.clock.now()) {
+      // The clock was set back. An answer to our own question is new all the same; what a carrier brings may be an old one.
+      this.#confirmedAt = Number.NEGATIVE_INFINITY;
+    } else if (head.asOf < last) {
+      // An older one than the last says nothing new, whatever way it took.
+      return Promise.resolve();
+    }
     this.#head = head;
     this.isCarried = isCarried;
     if (head.sequence > this.#cursor) return this.catchUpTo(head.sequence);
