@@ -73,7 +73,8 @@ export class View<T> {
     if (this.#known === undefined) throw this.#failure;
     if (this.#holds(this.#known, confirmed)) return this.#known.value;
     throw new Refusal(Reason.VIEW_STALE, "the registry can't be asked, and what is known is too old", {
-      metadata: { age_seconds: String(Math.floor(this.#age() / 1000)) },
+      // No less than 0, if the clock was set back.
+      metadata: { age_seconds: String(Math.max(0, Math.floor((this.#options.clock.now() - this.#known.asOf) / 1000))) },
       cause: this.#failure,
     });
   }

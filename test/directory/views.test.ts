@@ -137,6 +137,14 @@ describe("a view", () => {
     clock.advance(-3600);
     expect(await view.get()).toBe(2);
   });
+
+  test("has an age that is a number also when the clock was set back", async () => {
+    const { view, clock, source } = countingView();
+    await view.get();
+    source.failure = new Error("unreachable");
+    clock.advance(-3600);
+    expect(await refusalOf(view.get())).toMatchObject({ reason: Reason.VIEW_STALE, metadata: { age_seconds: "0" } });
+  });
 });
 
 test("views of apps and services follow the registry", async () => {
