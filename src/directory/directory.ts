@@ -38,7 +38,7 @@ const CACHE_SIZE = 1000;
 const MAX_FETCHES_PER_MINUTE = 120;
 const MINUTE_MS = 60_000;
 
-type Cached = { readonly until: number; readonly outcome: DirectoryEntry | Refusal };
+type Cached = { readonly at: number; readonly outcome: DirectoryEntry | Refusal };
 
 /** Makes a directory: preset entries first, then what domains say of themselves, cached for 5 minutes, failures for 30 s. */
 export function createDirectory({ entries, dialer, clock, allowedDomains }: DirectoryOptions): Directory {
@@ -50,10 +50,15 @@ export function createDirectory({ entries, dialer, clock, allowedDomains }: Dire
 
   async function discover(domain: string): Promise<DirectoryEntry> {
     const entry = await readWellKnown(domain, dialer, clock).catch((cause) => unknown(domain, cause));
-    const failed = entry instanceof Refusal;
-    cache.set(domain, { until: clock.now() + (failed ? FAILURE_LIFETIME_MS : ENTRY_LIFETIME_MS), outcome: entry });
-    if (failed) throw entry;
+    cache.set(domain, { at: clock.now(), outcome: entry });
+    if (entry instanceof Refusal) throw entry;
     return entry;
+  }
+
+  /** False also if the clock was set back since. */
+  function isFresh({ at, outcome }: Cached): boolean {
+    const age = clock.now() - at;
+    return age >= 0 && age < (outcome instanceof Refusal ? FAILURE_LIFETIME_MS : ENTRY_LIFETIME_MS);
   }
 
   return {
@@ -62,13 +67,14 @@ export function createDirectory({ entries, dialer, clock, allowedDomains }: Dire
       if (known !== undefined) return known;
       if (!isDomain(domain) || allowed?.has(domain) === false) throw unknown(domain);
       const cached = cache.get(domain);
-      if (cached !== undefined && clock.now() < cached.until) {
+      if (cached !== undefined && isFresh(cached)) {
         if (cached.outcome instanceof Refusal) throw cached.outcome;
         return cached.outcome;
       }
       let discovery = underway.get(domain);
       if (discovery === undefined) {
-        fetches.take();
+        // Those that turned out to be parties are few, and must be found also while strangers make up others.
+        if (cached === undefined || cached.outcome instanceof Refusal) fetches.take();
         discovery = discover(domain).finally(() => underway.delete(domain));
         underway.set(domain, discovery);
       }

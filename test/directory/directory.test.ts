@@ -44,6 +44,15 @@ describe("a domain without a preset entry", () => {
     expect(route.served.count).toBe(2);
   });
 
+  test("is asked again when the clock was set back", async () => {
+    const route = documentRoute(() => JSON.stringify(json));
+    const { directory, clock } = await directoryWith(route);
+    await directory.lookup(domain);
+    clock.advance(-3600);
+    await directory.lookup(domain);
+    expect(route.served.count).toBe(2);
+  });
+
   test("is left alone for 30 seconds when it failed", async () => {
     let body = "no JSON";
     const route = documentRoute(() => body);
@@ -109,6 +118,17 @@ test("a preset entry wins over what the domain says", async () => {
   const { directory } = await directoryWith(route, { entries: [preset] });
   expect(await directory.lookup(domain)).toBe(preset);
   expect(route.served.count).toBe(0);
+});
+
+test("a domain that is known is asked again however many unknown ones were asked", async () => {
+  const route = documentRoute(() => JSON.stringify(json));
+  const { directory, clock } = await directoryWith(route);
+  await directory.lookup(domain);
+  clock.advance(300);
+  await Promise.all(Array.from({ length: 130 }, (_, i) => refusalOf(directory.lookup(`d${i}.mesh.test`))));
+  expect((await refusalOf(directory.lookup("d130.mesh.test"))).reason).toBe(Reason.RATE_LIMITED);
+  expect((await directory.lookup(domain)).domain).toBe(domain);
+  expect(route.served.count).toBe(122);
 });
 
 test("unknown domains are asked at most 120 times a minute, known ones keep being found", async () => {
