@@ -308,24 +308,27 @@ class FollowedApp implements SessionListener {
   }
 
   async #failed(error: unknown): Promise<void> {
-    const { tenancy, revocations, views } = this.#options;
-    if (isRefusal(error, Reason.CURSOR_INVALID)) {
-      // It counts from the beginning again. What it told before stays in place until it says nothing more.
-      const source = await authProviderOf(this.#appId, views).catch(() => undefined);
-      if (source !== undefined) {
-        tenancy.logger.error(
-          { appId: this.#appId, origin: source.origin },
-          "the Auth Provider has lost session events",
-        );
-        await tenancy.writes.run(ADVANCE_JOB, () => revocations.advance(source, 0n));
-      }
-    }
-    tenancy.logger.warn({ appId: this.#appId, err: error }, "the app's session events can't be followed");
+    this.#options.tenancy.logger.warn({ appId: this.#appId, err: error }, "the app's session events can't be followed");
+    if (isRefusal(error, Reason.CURSOR_INVALID)) await this.#beginAnew();
     const delay = Math.min(FIRST_RETRY_MS * 2 ** this.#failures, LAST_RETRY_MS) * this.#spread();
     this.#failures++;
     await this.#wait(delay, (wake) => {
       this.#wake = wake;
     });
+  }
+
+  /** It counts from the beginning again. What it told before stays in place until it says nothing more. Never rejects. */
+  async #beginAnew(): Promise<void> {
+    const { tenancy, revocations, views } = this.#options;
+    const appId = this.#appId;
+    try {
+      const source = await authProviderOf(appId, views);
+      tenancy.logger.error({ appId, origin: source.origin }, "the Auth Provider has lost session events");
+      await tenancy.writes.run(ADVANCE_JOB, () => revocations.advance(source, 0n));
+    } catch (error) {
+      // The next attempt fails like the one before, and leads back here.
+      tenancy.logger.warn({ appId, err: error }, "an app's session events can't be read from the beginning yet");
+    }
   }
 
   #wantHeads(): void {
