@@ -92,9 +92,10 @@ export class SessionFollower {
     if (app === undefined) this.follow(claims.app_id);
     if (maxAgeSeconds === undefined) return;
     const age = unixSeconds(clock) - (app?.seenAt ?? 0);
-    if (age <= maxAgeSeconds) return;
+    // Below 0 if the clock was set back: then it doesn't tell how old that is.
+    if (age >= 0 && age <= maxAgeSeconds) return;
     throw new Refusal(Reason.VIEW_STALE, "what is known of the app's sessions is too old to go by", {
-      metadata: { age_seconds: String(age) },
+      metadata: { age_seconds: String(Math.max(0, age)) },
       nextStep: "try again",
     });
   }

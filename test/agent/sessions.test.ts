@@ -3,13 +3,17 @@ import BetterSqlite3 from "better-sqlite3";
 import { describe, expect, test, vi } from "vitest";
 import { SessionRevokedSchema } from "../../gen/omi/auth/v1/session_service_pb.ts";
 import { Party } from "../../gen/omi/directory/v1/directory_pb.ts";
+import type { AgentOptions } from "../../src/agent/agent.ts";
 import { sessionFailpoints } from "../../src/agent/failpoints.ts";
 import { agentMigrations } from "../../src/agent/migration.ts";
 import { SessionRevocations } from "../../src/agent/session-revocations.ts";
+import { createViews } from "../../src/directory/views.ts";
 import { openDatabase } from "../../src/store/database.ts";
 import { announce, startProvider } from "../auth/support.ts";
+import { connectionsTo } from "../directory/support.ts";
 import { temporaryFolder } from "../support/files.ts";
 import { providers } from "../support/registry.ts";
+import { startCallingMesh } from "./calls.ts";
 import { accepts, passTime, type SessionWorld, signIn, startSessionWorld } from "./session-world.ts";
 
 test("what happened while the agent was away is known when it is back, and what it knew it still knows", async () => {
@@ -45,9 +49,10 @@ test("a stream outlives the token that it began with, a rotation of the Auth Pro
   await ended({ ...world, auth: back });
 });
 
-test("an Auth Provider that counts from the beginning again is followed from the beginning", async () => {
+/** An Auth Provider that counts from the beginning again, and an agent that knows of two ends of sessions by its earlier count. */
+async function startCountingAnew(options: Partial<AgentOptions> = {}) {
   const databaseFile = `${temporaryFolder()}/auth.db`;
-  const world = await startSessionWorld({}, { databaseFile });
+  const world = await startSessionWorld(options, { databaseFile });
   const alice = await signIn(world);
   await (await signIn(world)).signOut();
   await alice.signOut();
@@ -56,13 +61,33 @@ test("an Auth Provider that counts from the beginning again is followed from the
   const db = new BetterSqlite3(databaseFile);
   db.exec("DELETE FROM session_heads; DELETE FROM session_events");
   db.close();
-  const back = await startProvider(world.registry, { databaseFile });
-  world.locate({ ...providers.auth, party: Party.AUTH_PROVIDER, at: new URL(back.url).host });
-  const bob = await signIn({ ...world, auth: back }, "bob");
+  const auth = await startProvider(world.registry, { databaseFile });
+  world.locate({ ...providers.auth, party: Party.AUTH_PROVIDER, at: new URL(auth.url).host });
+  return { world: { ...world, auth }, alice };
+}
+
+test("an Auth Provider that counts from the beginning again is followed from the beginning", async () => {
+  const { world, alice } = await startCountingAnew();
+  const bob = await signIn(world, "bob");
   await bob.signOut();
   passTime(world);
   await vi.waitFor(async () => expect(await accepts(world.article, bob.accessToken)).toBe("TOKEN_REVOKED"), 5000);
   expect(await accepts(world.article, alice.accessToken)).toBe("TOKEN_REVOKED");
+});
+
+test("it is so in the end also if that can't be put on disk at first", async () => {
+  let failures = 0;
+  const failpoint = (at: string) => {
+    if (at !== "session.advance.before-commit" || failures === 1) return;
+    failures++;
+    throw new Error("the disk is full");
+  };
+  const { world } = await startCountingAnew({ failpoint });
+  const bob = await signIn(world, "bob");
+  await bob.signOut();
+  passTime(world);
+  await vi.waitFor(async () => expect(await accepts(world.article, bob.accessToken)).toBe("TOKEN_REVOKED"), 5000);
+  expect(failures).toBe(1);
 });
 
 describe("a crash", () => {
@@ -132,6 +157,26 @@ describe("an Auth Provider that can't be reached", () => {
     passTime(world);
     await vi.waitFor(async () => expect(await accepts(world.article, accessToken)).toBe("ok"), 5000);
   });
+});
+
+test("what is known of sessions is too old to go by when the clock was set back", async () => {
+  const mesh = await startCallingMesh();
+  const { clock } = mesh.registry;
+  let aheadMs = 0;
+  const { registries } = connectionsTo(mesh.registry);
+  const article = await mesh.startAgent(providers.article, {
+    sessions: { maxAgeSeconds: 10 },
+    clock: { now: () => clock.now() + aheadMs, setTimer: clock.setTimer.bind(clock) },
+    // Of another clock, and whatever the events' age: what remains are the sessions.
+    views: { ...createViews({ registries, clock }), follow() {} },
+  });
+  await mesh.provision(article, "journal");
+  await article.agent.start();
+  const { accessToken } = await signIn({ auth: mesh.auth, appId: mesh.app.appId });
+  await vi.waitFor(async () => expect(await accepts(article, accessToken)).toBe("ok"));
+  await mesh.auth.stop();
+  aheadMs = -20_000;
+  expect(await accepts(article, accessToken)).toBe("VIEW_STALE");
 });
 
 describe("the table of ended sessions", () => {
