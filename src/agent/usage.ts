@@ -97,10 +97,11 @@ export class UsageReporting {
 
   /** One at a time to each destination. Never rejects. */
   #deliver(destination: UsageDestination, timeoutMs?: number): Promise<void> {
+    if (this.#isStopped) return Promise.resolve();
     const name = nameOf(destination);
     let delivery = this.#underWay.get(name);
     if (delivery === undefined) {
-      delivery = this.#deliverAll(destination, timeoutMs).finally(() => this.#underWay.delete(name));
+      delivery = this.#deliverAll(destination, timeoutMs);
       this.#underWay.set(name, delivery);
     }
     return delivery;
@@ -120,6 +121,9 @@ export class UsageReporting {
       const { tenant, billing } = destination;
       tenancy.logger.warn({ ...tenant, billing, err: error }, "usage could not be reported yet");
       this.#retryLater(destination);
+    } finally {
+      // At once when nothing was found: what the same commit has added behind that look begins another delivery.
+      this.#underWay.delete(nameOf(destination));
     }
   }
 

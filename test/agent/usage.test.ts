@@ -97,6 +97,23 @@ test("usage that could not be sent is sent again by itself", async () => {
   expect(await billed({ ...world, running: back })).toEqual({ articles_stored: 1 });
 });
 
+test("usage that is taken in the commit that finds nothing more to report is reported, too", async () => {
+  let more: Promise<void> | undefined;
+  const failpoint = (at: string) => {
+    if (at !== "usage.sent.after-commit" || more !== undefined) return;
+    // Behind the look for more, which is made as soon as this job's outcome is known, and before its commit.
+    more = new Promise((resolve, reject) => {
+      setImmediate(() => world.article.agent.reportUsage(world.tenant, one).then(resolve, reject));
+    });
+  };
+  const world = await startWorld({ failpoint });
+  await world.article.agent.reportUsage(world.tenant, one);
+  await vi.waitFor(() => expect(more).toBeDefined());
+  await more;
+  await vi.waitFor(() => expect(leftIn(world.article)).toBe(0));
+  expect(await billed(world)).toEqual({ articles_stored: 2 });
+});
+
 // An app whose backbone names no billing service, and an account that was closed, see below.
 const sending = usageFailpoints.filter((name) => !name.startsWith("usage.drop."));
 
