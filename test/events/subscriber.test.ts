@@ -16,7 +16,7 @@ import {
   unbindOf,
 } from "../support/developer.ts";
 import { temporaryFolder } from "../support/files.ts";
-import { testKey } from "../support/keys.ts";
+import { testBytes, testKey } from "../support/keys.ts";
 import { type RunningRegistry, startRegistry } from "../support/registry.ts";
 import { wayTo } from "../tenancy/support.ts";
 import { carriedHeads, countTo, eventLike, eventsOf, listen, pass, untilAt } from "./support.ts";
@@ -149,6 +149,32 @@ describe("events that a carrier brings", () => {
     registry.clock.advance(1.5);
     part.carrier.reconnect();
     await vi.waitFor(() => expect(part.sequencesOf(app.appId)).toEqual(countTo(5)));
+  });
+
+  test("none at all: a carrier that is connected again just when the last look ends makes it look once more", async () => {
+    const { registry, app } = await startBusyApp();
+    let asked = 0;
+    const random = (length: number) => {
+      asked++;
+      return testBytes(length);
+    };
+    let onConfirmed = () => {};
+    const part = await listen(registry, [app.appId], {
+      registries: connectionsTo(registry, {}, { random }).registries,
+      onConfirmed: () => onConfirmed(),
+    });
+    await untilAt(part, app.appId, 4);
+    registry.clock.advance(1.5);
+    asked = 0;
+    onConfirmed = () => {
+      onConfirmed = () => {};
+      // Two steps later the round is over, and whoever waits for it has not been told.
+      Promise.resolve()
+        .then(() => {})
+        .then(() => part.carrier.reconnect());
+    };
+    part.carrier.reconnect();
+    await vi.waitFor(() => expect(asked).toBe(2));
   });
 
   test("are dropped if the registry did not sign them as they are", async () => {

@@ -64,6 +64,7 @@ export type TestSubscriberOptions = {
   /** The registry's clock if left out. */
   readonly clock?: Clock;
   readonly onApply?: (event: Event) => void;
+  readonly onConfirmed?: () => void;
 };
 
 /** A part that does nothing but keep what its subscriber applies. */
@@ -113,7 +114,10 @@ export async function listen(
       options.onApply?.(event);
     },
     applied: (event) => applied.push(event),
-    confirmed: (appId, sequence) => void confirmed.set(appId, sequence),
+    confirmed(appId, sequence) {
+      confirmed.set(appId, sequence);
+      options.onConfirmed?.();
+    },
   });
   for (const appId of appIds) subscriber.add(appId);
   await subscriber.start();

@@ -101,17 +101,20 @@ export class RegistryFeed {
    */
   poll(): Promise<void> {
     if (this.#polling !== undefined) this.#isPolledAgain = true;
-    this.#polling ??= this.#rounds().finally(() => {
-      this.#polling = undefined;
-    });
+    this.#polling ??= this.#rounds();
     return this.#polling;
   }
 
   async #rounds(): Promise<void> {
-    do {
-      this.#isPolledAgain = false;
-      await this.#round();
-    } while (this.#isPolledAgain && !this.#core.stopped());
+    try {
+      do {
+        this.#isPolledAgain = false;
+        await this.#round();
+      } while (this.#isPolledAgain && !this.#core.stopped());
+    } finally {
+      // In the step of that look, so that nobody can ask between the two.
+      this.#polling = undefined;
+    }
   }
 
   /** Takes verified heads that the carrier brought. */
