@@ -246,6 +246,8 @@ class Connection implements NatsConnection {
   }
 
   subscribe(subject: string, onMessage: (data: Uint8Array) => void, onDenied: (error: unknown) => void): () => void {
+    // The library throws then, perhaps before anybody was told that the connection ended.
+    if (this.#nats.isClosed()) return () => {};
     const subscription = this.#nats.subscribe(subject, {
       callback: (error, message) => {
         if (error === null) onMessage(message.data);
