@@ -67,10 +67,15 @@ function pause(clock: Clock, milliseconds: number, signal: AbortSignal): Promise
   });
 }
 
-/** Resolves when the signal aborts. */
-export function aborted(signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    if (signal.aborted) resolve();
-    else signal.addEventListener("abort", () => resolve(), { once: true });
-  });
+/** Resolves when one of `ends` does, or the signal aborts. The signal, which may outlive many connections, keeps nothing of it. */
+export async function endedOrAborted(ends: readonly Promise<void>[], signal: AbortSignal): Promise<void> {
+  if (signal.aborted) return;
+  const { promise: aborted, resolve } = Promise.withResolvers<void>();
+  const onAbort = () => resolve();
+  signal.addEventListener("abort", onAbort);
+  try {
+    await Promise.race([...ends, aborted]);
+  } finally {
+    signal.removeEventListener("abort", onAbort);
+  }
 }

@@ -7,7 +7,7 @@ import { parseAppId } from "../../core/app-id.ts";
 import type { Clock } from "../../core/clock.ts";
 import { peekAnswer } from "../../statement/statement.ts";
 import type { CarrierConnection, CarrierListener, EventCarrier } from "../carrier.ts";
-import { aborted, keepConnected } from "../keep-connected.ts";
+import { endedOrAborted, keepConnected } from "../keep-connected.ts";
 import { type ConsumerSettings, connectNats, type Delivery } from "./client.ts";
 import type { NatsSettings, StreamSettings } from "./settings.ts";
 import { registryStream } from "./stream.ts";
@@ -125,7 +125,7 @@ class Feed {
       established();
       // Only now: what is published from here on comes by itself, so whoever looks what was missed misses nothing.
       this.#listener.connected();
-      await Promise.race([consumption.ended, connection.ended, aborted(this.#end.signal)]);
+      await endedOrAborted([consumption.ended, connection.ended], this.#end.signal);
       await consumption.stop();
     } finally {
       await connection.close();

@@ -4,7 +4,7 @@ import { Carrier } from "../../../gen/omi/event/v1/subscriber_service_pb.ts";
 import { type Statement, StatementSchema } from "../../../gen/omi/statement/v1/statement_pb.ts";
 import type { Clock } from "../../core/clock.ts";
 import type { CarrierConnection, CarrierListener, EventCarrier } from "../carrier.ts";
-import { aborted, keepConnected } from "../keep-connected.ts";
+import { endedOrAborted, keepConnected } from "../keep-connected.ts";
 import { connectNats, type NatsConnection } from "./client.ts";
 import type { NatsSettings } from "./settings.ts";
 import { sessionRevokedSubject } from "./subjects.ts";
@@ -92,7 +92,7 @@ class SessionConnection implements CarrierConnection {
       established();
       // Only now: what is published from here on comes by itself, so whoever looks what was missed misses nothing.
       this.#listener.connected();
-      await Promise.race([connection.ended, aborted(this.#end.signal)]);
+      await endedOrAborted([connection.ended], this.#end.signal);
     } finally {
       this.#connection = undefined;
       for (const cancel of this.#retries.values()) cancel();
