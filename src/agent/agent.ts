@@ -239,11 +239,16 @@ export function createAgent(options: AgentOptions): Agent {
     keys: [...(provider.publishedKeys ?? [publishedKey(provider)])],
   });
 
+  /** Never rejects: what a database that can't be read keeps from being done is left to the next time. */
   async function maintain(): Promise<void> {
-    await tenancy.resume();
-    await provisioning.resume();
-    await contextFlow.resume();
-    if (options.rotation !== undefined) await rotateDueKeys(tenancy, views, options.rotation);
+    try {
+      await tenancy.resume();
+      await provisioning.resume();
+      await contextFlow.resume();
+      if (options.rotation !== undefined) await rotateDueKeys(tenancy, views, options.rotation);
+    } catch (error) {
+      logger.error({ err: error }, "what was left unfinished could not be looked for");
+    }
   }
 
   let starting: Promise<void> | undefined;
@@ -279,7 +284,8 @@ export function createAgent(options: AgentOptions): Agent {
     },
     async stop() {
       stopping = true;
-      await starting;
+      // Why it could not start, whoever started it was told.
+      await starting?.catch(() => {});
       await maintenance?.stop();
       await usage?.stop();
       await sessions?.stop();

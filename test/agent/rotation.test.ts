@@ -1,3 +1,4 @@
+import BetterSqlite3 from "better-sqlite3";
 import { expect, test, vi } from "vitest";
 import { isDue } from "../../src/agent/rotation-schedule.ts";
 import { suspendOf } from "../support/developer.ts";
@@ -54,6 +55,23 @@ test("keys are rotated by schedule, but for suspended services", async () => {
   registry.clock.advance(everySeconds);
   await running.stop();
   expect(currentKeyIn(running, tenant)).toBe(second);
+});
+
+test("a database that can't be read for a while ends nothing: what is due then is done later", async () => {
+  const everySeconds = 86_400;
+  const { registry, running, service } = await startProvisioned({ rotation: { everySeconds } });
+  const tenant = { appId: service.app.appId, serviceId: service.serviceId };
+  const first = currentKeyIn(running, tenant);
+  await running.agent.start();
+  const db = new BetterSqlite3(running.databaseFile);
+  db.exec("ALTER TABLE rotations RENAME TO unreadable");
+  registry.clock.advance(everySeconds);
+  await new Promise((resolve) => setImmediate(resolve));
+  expect(currentKeyIn(running, tenant)).toBe(first);
+  db.exec("ALTER TABLE unreadable RENAME TO rotations");
+  db.close();
+  registry.clock.advance(75);
+  await vi.waitFor(() => expect(currentKeyIn(running, tenant)).not.toBe(first));
 });
 
 test("keys become due within the last tenth of their time, each at its own moment", () => {
