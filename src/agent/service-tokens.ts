@@ -56,10 +56,11 @@ export class ServiceTokens {
     const known = this.#known.get(name);
     // A token of the key before may be accepted for a while, or not: that key's end is not this tenant's to decide.
     if (known?.keyId === key.keyId && unixSeconds(clock) < known.freshUntil) return known.token;
-    let asked = this.#underWay.get(name);
+    const asking = `${name}/${key.keyId}`;
+    let asked = this.#underWay.get(asking);
     if (asked === undefined) {
-      asked = this.#ask(tenant, target, key).finally(() => this.#underWay.delete(name));
-      this.#underWay.set(name, asked);
+      asked = this.#ask(tenant, target, key).finally(() => this.#underWay.delete(asking));
+      this.#underWay.set(asking, asked);
     }
     return asked;
   }

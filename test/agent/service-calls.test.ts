@@ -12,8 +12,12 @@ import { testKey } from "../support/keys.ts";
 import { providers } from "../support/registry.ts";
 import { type CallingMesh, startCallingMesh } from "./calls.ts";
 
-/** Two vendors in one app: `shop` of crm.test, which calls `journal` of article.cms.test. */
-async function startWorld() {
+/**
+ * Two vendors in one app: `shop` of crm.test, which calls `journal` of article.cms.test.
+ *
+ * @param beforeAsking is waited for before a request for a token leaves `shop`
+ */
+async function startWorld({ beforeAsking = async () => {} } = {}) {
   const mesh = await startCallingMesh();
   const seen: { caller: string | undefined; token: string | null }[] = [];
   const callee = await mesh.startAgent(providers.article, {
@@ -32,7 +36,15 @@ async function startWorld() {
       router.service(ArticleService, { listArticles: () => ({}) }, { interceptors: [agent.interceptor] });
     },
   });
-  const caller = await mesh.startAgent(providers.crm);
+  const caller = await mesh.startAgent(providers.crm, {
+    connections: {
+      async transportFor(...args) {
+        await beforeAsking();
+        return mesh.connections().transportFor(...args);
+      },
+      transportTo: (...args) => mesh.connections().transportTo(...args),
+    },
+  });
   await mesh.provision(callee, "journal");
   await mesh.provision(caller, "shop");
   const tenant = { appId: mesh.app.appId, serviceId: "shop" };
@@ -67,6 +79,23 @@ test("after a rotation a token of the new key is used, which is accepted at once
   await caller.agent.rotate(tenant, { immediate: true });
   await call();
   expect(new Set(seen.map(({ token }) => token)).size).toBe(2);
+});
+
+test("a token that was asked for with the key before a rotation is not waited for by who calls behind it", async () => {
+  const asked = Promise.withResolvers<void>();
+  const goOn = Promise.withResolvers<void>();
+  const beforeAsking = async () => {
+    asked.resolve();
+    await goOn.promise;
+  };
+  const { caller, tenant } = await startWorld({ beforeAsking });
+  const token = () => outcomeOf(caller.agent.serviceToken(tenant, { serviceId: "journal" }));
+  const before = token();
+  await asked.promise;
+  await caller.agent.rotate(tenant, { immediate: true });
+  const behind = token();
+  goOn.resolve();
+  expect([await before, await behind]).toEqual(["SIGNER_UNKNOWN header.signer", "ok"]);
 });
 
 test("the agent verifies service tokens for services only, and user tokens for users only", async () => {
