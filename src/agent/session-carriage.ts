@@ -6,7 +6,7 @@ import type { EventSource } from "./session-revocations.ts";
 
 /** Who takes what a carrier brings of one app. Nothing about it has been verified. */
 export type SessionListener = {
-  /** Resolves when the event is in place, or turned out to be worthless. */
+  /** Resolves when the event is in place, turned out to be worthless, or is left to be found missing by the heads. */
   receive(event: Statement): Promise<void>;
   /** The carrier is connected, for the first time or again: anything may have been missed meanwhile. */
   connected(): void;

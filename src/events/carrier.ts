@@ -7,8 +7,9 @@ export type CarriedMessage = { readonly event: Statement } | { readonly heads: S
 /** Who takes what a carrier brings. */
 export interface CarrierListener {
   /**
-   * A message came. Resolves once its effect is on disk, or the message turned out to be worthless; only then may a carrier
-   * that waits for acknowledgements acknowledge it. Never rejects for what a message holds.
+   * A message came. Resolves once its effect is on disk, the message turned out to be worthless, or it is left to be found
+   * missing by the heads; only then may a carrier that waits for acknowledgements acknowledge it. Rejects if the effect could
+   * not be stored, never for what a message holds.
    */
   receive(message: CarriedMessage): Promise<void>;
   /** The carrier is connected, for the first time or again: anything may have been missed meanwhile. */
