@@ -1,4 +1,4 @@
-import { outboxMigration } from "../events/outbox.ts";
+import { outboxMigration } from "../events/outbox-cursors.ts";
 import { subscriberMigration } from "../events/subscriber/subscriber.ts";
 import type { Migration } from "../store/database.ts";
 import { noncesMigration } from "../store/nonces.ts";

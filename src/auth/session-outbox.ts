@@ -1,7 +1,7 @@
 import { toBinary } from "@bufbuild/protobuf";
 import { StatementSchema } from "../../gen/omi/statement/v1/statement_pb.ts";
 import { unixSeconds } from "../core/clock.ts";
-import type { OutboxSource } from "../events/outbox.ts";
+import type { OutboxSource } from "../events/outbox-source.ts";
 import type { OutboxEvent } from "../events/publisher.ts";
 import type { SigningKey } from "../statement/crypto.ts";
 import { type AuthCore, tenantOf } from "./core.ts";

@@ -3,35 +3,17 @@ import { type Clock, unixSeconds } from "../core/clock.ts";
 import type { Database } from "../store/database.ts";
 import type { WriteQueue } from "../store/write-queue.ts";
 import { keepConnected } from "./keep-connected.ts";
+import { cursorAt, type OutboxCursor, OutboxCursors } from "./outbox-cursors.ts";
+import { OutboxDrain } from "./outbox-drain.ts";
+import type { OutboxSource } from "./outbox-source.ts";
 import type { OutboxEvent, Publisher, PublisherSession } from "./publisher.ts";
 import type { Subscription } from "./watch-hub.ts";
-
-/** The table of the outbox's cursors; a step of the migrations of a part that publishes. */
-export const outboxMigration = `
-  CREATE TABLE outbox (
-    publisher     TEXT PRIMARY KEY,
-    log_index     INTEGER NOT NULL,
-    mark_index    INTEGER NOT NULL,
-    mark_position INTEGER NOT NULL
-  ) STRICT;
-`;
-
-/** How many events may be read and not confirmed: what the outbox holds in memory at the most. */
-const WINDOW = 256;
 
 /** The cursor is on disk at most this much later, in milliseconds. */
 const SAVE_AFTER_MS = 1000;
 
 /** The source is looked at this often even if nobody says that it grew, in milliseconds. */
 const LOOK_EVERY_MS = 60_000;
-
-/** What an outbox sends: events that were committed, in the order of their commits. */
-export interface OutboxSource {
-  /** Up to `limit` events behind an index. What says nothing any more may be left out. */
-  eventsAfter(index: number, limit: number): OutboxEvent[];
-  /** The index of the last entry that was made before a time, in Unix seconds; 0 if there is none. */
-  lastBefore(time: number): number;
-}
 
 /** What an outbox is made of. */
 export interface OutboxOptions {
@@ -57,15 +39,6 @@ export interface Outbox {
 }
 
 /**
- * How far events are published. `mark` is the event at the greatest position among all up to `index`: a carrier that
- * still holds it has lost nothing of what came before.
- */
-interface Cursor {
-  index: number;
-  mark: { index: number; position: number };
-}
-
-/**
  * Publishes the events of a source, now and as they are committed, until it is stopped. Its tail behind a durable cursor is
  * all there is: a crash at any moment loses no event, and at worst sends again what was confirmed within the last second.
  *
@@ -80,15 +53,15 @@ export function startOutbox(options: OutboxOptions): Outbox {
 
 class RunningOutbox implements Outbox {
   readonly #options: OutboxOptions;
-  readonly #cursors: CursorStore;
+  readonly #cursors: OutboxCursors;
   readonly #end = new AbortController();
-  #cursor: Cursor;
+  #cursor: OutboxCursor;
   #cancelSave: (() => void) | undefined;
   #running: Promise<void> = Promise.resolve();
 
   constructor(options: OutboxOptions) {
     this.#options = options;
-    this.#cursors = new CursorStore(options.db, options.publisher.name);
+    this.#cursors = new OutboxCursors(options.db, options.publisher.name);
     this.#cursor = this.#cursors.load() ?? cursorAt(this.#beforeRetention());
   }
 
@@ -127,15 +100,18 @@ class RunningOutbox implements Outbox {
       await this.#checkMark(session);
       if (this.#end.signal.aborted) return;
       established();
-      const drain = new Drain(source, session, this.#cursor.index, (event, position) =>
+      const drain = new OutboxDrain(source, session, this.#cursor.index, (event, position) =>
         this.#confirmed(event, position),
       );
       void drain.failed.catch(onEnd);
-      while (!over.signal.aborted) {
-        drain.fill();
-        await changes.wait(LOOK_EVERY_MS, over.signal);
+      try {
+        while (!over.signal.aborted) {
+          drain.fill();
+          await changes.wait(LOOK_EVERY_MS, over.signal);
+        }
+      } finally {
+        drain.stop();
       }
-      drain.stop();
       if (!this.#end.signal.aborted) await Promise.race([drain.failed, session.ended]);
     } finally {
       this.#end.signal.removeEventListener("abort", onEnd);
@@ -201,124 +177,5 @@ class RunningOutbox implements Outbox {
   #beforeRetention(): number {
     const { source, publisher, clock } = this.#options;
     return source.lastBefore(unixSeconds(clock) - publisher.retentionSeconds);
-  }
-}
-
-function cursorAt(index: number): Cursor {
-  return { index, mark: { index: 0, position: 0 } };
-}
-
-/** Where the cursor of one publisher is kept. */
-class CursorStore {
-  readonly #publisher: string;
-  readonly #load;
-  readonly #save;
-
-  constructor(db: Database, publisher: string) {
-    this.#publisher = publisher;
-    this.#load = db.prepare<[string], { index: number; markIndex: number; markPosition: number }>(
-      `SELECT log_index AS "index", mark_index AS markIndex, mark_position AS markPosition
-       FROM outbox WHERE publisher = ?`,
-    );
-    this.#save = db.prepare(
-      `INSERT INTO outbox (publisher, log_index, mark_index, mark_position) VALUES (?, ?, ?, ?)
-       ON CONFLICT (publisher) DO UPDATE
-       SET log_index = excluded.log_index, mark_index = excluded.mark_index, mark_position = excluded.mark_position`,
-    );
-  }
-
-  load(): Cursor | undefined {
-    const row = this.#load.get(this.#publisher);
-    if (row === undefined) return undefined;
-    return { index: row.index, mark: { index: row.markIndex, position: row.markPosition } };
-  }
-
-  save({ index, mark }: Cursor): void {
-    this.#save.run(this.#publisher, index, mark.index, mark.position);
-  }
-}
-
-/** An event that was read and not yet passed by the cursor. */
-interface Pending {
-  event: OutboxEvent;
-  position: number | undefined;
-}
-
-/**
- * Publishes the events behind an index over one session. It never goes on after a failure: what was sent and not
- * confirmed then is unknown, and the next session starts at the cursor again.
- */
-class Drain {
-  /** Rejects with the first failure; otherwise stays pending. */
-  readonly failed: Promise<never>;
-  readonly #source: OutboxSource;
-  readonly #session: PublisherSession;
-  readonly #confirmed: (event: OutboxEvent, position: number) => void;
-  readonly #window: Pending[] = [];
-  readonly #byApp = new Map<string, Pending[]>();
-  #readIndex: number;
-  #stopped = false;
-  #fail: (error: unknown) => void = () => {};
-
-  /** @param confirmed - called in the order of the commits, for events before which everything is confirmed */
-  constructor(
-    source: OutboxSource,
-    session: PublisherSession,
-    afterIndex: number,
-    confirmed: (event: OutboxEvent, position: number) => void,
-  ) {
-    this.#source = source;
-    this.#session = session;
-    this.#readIndex = afterIndex;
-    this.#confirmed = confirmed;
-    this.failed = new Promise((_, reject) => {
-      this.#fail = reject;
-    });
-  }
-
-  /** Reads on while there is room. */
-  fill(): void {
-    // Only when half of the window is free: not one query for each confirmation.
-    if (this.#stopped || this.#window.length > WINDOW / 2) return;
-    for (const event of this.#source.eventsAfter(this.#readIndex, WINDOW - this.#window.length)) {
-      this.#readIndex = event.index;
-      const pending: Pending = { event, position: undefined };
-      this.#window.push(pending);
-      const queue = this.#byApp.get(event.appId);
-      if (queue !== undefined) queue.push(pending);
-      else {
-        this.#byApp.set(event.appId, [pending]);
-        void this.#send(pending);
-      }
-    }
-  }
-
-  stop(): void {
-    this.#stopped = true;
-  }
-
-  async #send(pending: Pending): Promise<void> {
-    try {
-      const position = await this.#session.publish(pending.event);
-      if (!this.#stopped) this.#sent(pending, position);
-    } catch (error) {
-      this.#stopped = true;
-      this.#fail(error);
-    }
-  }
-
-  #sent(pending: Pending, position: number): void {
-    pending.position = position;
-    const { appId } = pending.event;
-    const queue = this.#byApp.get(appId) ?? [];
-    queue.shift();
-    const [next] = queue;
-    if (next === undefined) this.#byApp.delete(appId);
-    else void this.#send(next);
-    for (let first = this.#window[0]; first?.position !== undefined; first = this.#window[0]) {
-      this.#window.shift();
-      this.#confirmed(first.event, first.position);
-    }
-    this.fill();
   }
 }

@@ -1,7 +1,8 @@
 import { join } from "node:path";
 import pino from "pino";
 import { utf8 } from "../../src/core/bytes.ts";
-import { type Outbox, outboxMigration, startOutbox } from "../../src/events/outbox.ts";
+import { type Outbox, startOutbox } from "../../src/events/outbox.ts";
+import { outboxMigration } from "../../src/events/outbox-cursors.ts";
 import { WatchHub } from "../../src/events/watch-hub.ts";
 import { Log, logMigration } from "../../src/log/log.ts";
 import { sha256 } from "../../src/statement/crypto.ts";
