@@ -238,7 +238,7 @@ export class Provisioning {
   async #bind(
     tenant: TenantId,
     provision: Provision,
-    serviceKey = this.#options.tenancy.keys.current(tenant)?.key,
+    serviceKey = this.#options.tenancy.keys.current(tenant),
   ): Promise<Verified<Binding>> {
     const { failpoint, registries, provider, clock, random } = this.#options.tenancy;
     if (serviceKey === undefined) throw new Error("a pending tenant has no key");

@@ -21,22 +21,29 @@ const SPREAD = 0.1;
  *
  * @param now Unix seconds
  */
-export function isDue({ key, since }: CurrentKey, everySeconds: number, now: number): boolean {
-  const spread = ((key.publicKey[0] ?? 0) / 256) * SPREAD;
+export function isDue(
+  { publicKey, since }: Pick<CurrentKey, "publicKey" | "since">,
+  everySeconds: number,
+  now: number,
+): boolean {
+  const spread = ((publicKey[0] ?? 0) / 256) * SPREAD;
   return now - since >= everySeconds * (1 - spread);
 }
 
 /** Rotates the keys that are due. What fails is logged, and due again the next time. */
 export async function rotateDueKeys(tenancy: Tenancy, views: Views, schedule: RotationSchedule): Promise<void> {
   const { tenants, keys, rotation, clock, logger } = tenancy;
-  for (const { appId, serviceId } of tenants.inState("ACTIVE")) {
-    const tenant = { appId, serviceId };
-    const current = keys.current(tenant);
-    if (current === undefined || !isDue(current, schedule.everySeconds, unixSeconds(clock))) continue;
+  const { everySeconds, gracePeriodSeconds = 0 } = schedule;
+  const now = unixSeconds(clock);
+  for (const current of keys.currentBefore(now - everySeconds * (1 - SPREAD))) {
+    const tenant = { appId: current.appId, serviceId: current.serviceId };
+    if (!isDue(current, everySeconds, now) || tenants.get(tenant)?.state !== "ACTIVE") continue;
+    // It may have been rotated while others were.
+    if (keys.currentId(tenant) !== current.keyId) continue;
     try {
       // The keys of a suspended or unbound service don't count, and can't be rotated.
-      if ((await views.service(appId, serviceId)).status !== ServiceStatus.ACTIVE) continue;
-      await rotation.rotate(tenant, { gracePeriodSeconds: schedule.gracePeriodSeconds ?? 0, immediate: false });
+      if ((await views.service(tenant.appId, tenant.serviceId)).status !== ServiceStatus.ACTIVE) continue;
+      await rotation.rotate(tenant, { gracePeriodSeconds, immediate: false });
     } catch (error) {
       logger.warn({ ...tenant, err: error }, "a Service key is due and could not be rotated");
     }

@@ -6,7 +6,6 @@ import { Reason, Refusal } from "../core/refusal.ts";
 import { answerInvalid } from "../directory/answer-invalid.ts";
 import type { Connections } from "../directory/connections.ts";
 import type { Views } from "../directory/views.ts";
-import type { SigningKey } from "../statement/crypto.ts";
 import { LruCache } from "../statement/lru-cache.ts";
 import { signStatement } from "../statement/statement.ts";
 import { headerFor } from "../tenancy/request-header.ts";
@@ -50,16 +49,15 @@ export class ServiceTokens {
     const { tenants, keys, clock } = this.#options.tenancy;
     // One that is being ended still has its key, and its last bills to settle.
     if (tenants.get(tenant)?.state !== "TERMINATING") tenants.active(tenant);
-    const key = keys.current(tenant)?.key;
-    if (key === undefined) throw new Error("a tenant that is not ended has no current key");
+    const keyId = keys.currentId(tenant);
     const name = nameOf(tenant, target);
     const known = this.#known.get(name);
     // A token of the key before may be accepted for a while, or not: that key's end is not this tenant's to decide.
-    if (known?.keyId === key.keyId && unixSeconds(clock) < known.freshUntil) return known.token;
-    const asking = `${name}/${key.keyId}`;
+    if (known !== undefined && known.keyId === keyId && unixSeconds(clock) < known.freshUntil) return known.token;
+    const asking = `${name}/${keyId}`;
     let asked = this.#underWay.get(asking);
     if (asked === undefined) {
-      asked = this.#ask(tenant, target, key).finally(() => this.#underWay.delete(asking));
+      asked = this.#ask(tenant, target).finally(() => this.#underWay.delete(asking));
       this.#underWay.set(asking, asked);
     }
     return asked;
@@ -70,8 +68,10 @@ export class ServiceTokens {
     this.#known.delete(nameOf(tenant, target));
   }
 
-  async #ask(tenant: TenantId, target: CallTarget, key: SigningKey): Promise<string> {
+  async #ask(tenant: TenantId, target: CallTarget): Promise<string> {
     const { tenancy, views, connections } = this.#options;
+    const key = tenancy.keys.current(tenant);
+    if (key === undefined) throw new Error("a tenant that is not ended has no current key");
     const { context } = await views.app(tenant.appId);
     const domain = context?.authProvider ?? "";
     if (domain === "") throw new Refusal(Reason.AUTH_MISSING, "the app has no Auth Provider");

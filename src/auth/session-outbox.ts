@@ -22,7 +22,7 @@ export function sessionOutboxSource({
     const keys = new Map<string, SigningKey | undefined>();
     return events.flatMap((event) => {
       const { index, appId } = event;
-      if (!keys.has(appId)) keys.set(appId, tenancy.keys.current(tenantOf(appId))?.key);
+      if (!keys.has(appId)) keys.set(appId, tenancy.keys.current(tenantOf(appId)));
       const key = keys.get(appId);
       // A tenant that has ended has no key, and none who listen.
       if (key === undefined) return [];

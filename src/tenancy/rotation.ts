@@ -160,7 +160,7 @@ export class KeyRotation {
   async #finish(tenant: TenantId, service: Service): Promise<RotationOutcome> {
     const { writes, clock, keys, rotations } = this.#state;
     const next = nextKey(keys.next(tenant)).publicKey;
-    const previous = currentKey(keys.current(tenant)?.key).publicKey;
+    const previous = currentKey(keys.current(tenant)).publicKey;
     const active = service.keys.find(({ status }) => status === KeyStatus.ACTIVE);
     // The answer tells the service as it is now. If it was suspended or unbound since, no key counts; if another key does,
     // this provider has lost the service.
@@ -184,7 +184,7 @@ export class KeyRotation {
   /** The Rotation from the tenant's current key to `next`. */
   #sign(tenant: TenantId, next: SigningKey, { gracePeriodSeconds, immediate }: RotationRequest): Statement {
     const { keys, clock, random } = this.#state;
-    const current = currentKey(keys.current(tenant)?.key);
+    const current = currentKey(keys.current(tenant));
     const now = unixSeconds(clock);
     return signStatement(
       RotationSchema,

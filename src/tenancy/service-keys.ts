@@ -4,9 +4,10 @@ import { SEED_LENGTH } from "../statement/ed25519-form.ts";
 import type { Database } from "../store/database.ts";
 import type { TenantId } from "./tenants.ts";
 
-/** A tenant's current Service key. */
-export type CurrentKey = {
-  readonly key: SigningKey;
+/** What anybody may know of a tenant's current Service key. */
+export type CurrentKey = TenantId & {
+  readonly keyId: string;
+  readonly publicKey: Uint8Array;
   /** When it became current, in Unix seconds. */
   readonly since: number;
 };
@@ -19,7 +20,7 @@ export type GraceKey = {
 };
 
 type State = "NEXT" | "CURRENT" | "GRACE";
-type SecretRow = { seed: Buffer; since: number };
+type CurrentRow = { app_id: string; service_id: string; key_id: string; public_key: Buffer; since: number };
 
 /**
  * The Service keys of a part's tenants: the one in use, the one that a rotation is about to put in its place, the one that
@@ -27,7 +28,9 @@ type SecretRow = { seed: Buffer; since: number };
  */
 export class ServiceKeys {
   readonly #random: Random;
-  readonly #secret;
+  readonly #seed;
+  readonly #currentId;
+  readonly #currentBefore;
   readonly #grace;
   readonly #byKeyId;
   readonly #insert;
@@ -38,8 +41,19 @@ export class ServiceKeys {
 
   constructor(db: Database, random: Random) {
     this.#random = random;
-    this.#secret = db.prepare<[string, string, State], SecretRow>(
-      "SELECT seed, since FROM service_keys WHERE app_id = ? AND service_id = ? AND state = ?",
+    this.#seed = db
+      .prepare<[string, string, State], Buffer>(
+        "SELECT seed FROM service_keys WHERE app_id = ? AND service_id = ? AND state = ?",
+      )
+      .pluck();
+    this.#currentId = db
+      .prepare<[string, string], string>(
+        "SELECT key_id FROM service_keys WHERE app_id = ? AND service_id = ? AND state = 'CURRENT'",
+      )
+      .pluck();
+    this.#currentBefore = db.prepare<[number], CurrentRow>(
+      `SELECT app_id, service_id, key_id, public_key, since FROM service_keys
+         WHERE state = 'CURRENT' AND since <= ? ORDER BY since`,
     );
     this.#grace = db.prepare<[string, string], { public_key: Buffer; not_after: number }>(
       "SELECT public_key, not_after FROM service_keys WHERE app_id = ? AND service_id = ? AND state = 'GRACE'",
@@ -75,16 +89,30 @@ export class ServiceKeys {
     this.#put(tenant, "CURRENT", key, now);
   }
 
-  /** The key that the tenant signs with. */
-  current(tenant: TenantId): CurrentKey | undefined {
-    const row = this.#secret.get(tenant.appId, tenant.serviceId, "CURRENT");
-    return row && { key: createSigningKey(row.seed), since: row.since };
+  /** The key that the tenant signs with. Making it of its seed takes longer than a signature: for who is about to sign. */
+  current(tenant: TenantId): SigningKey | undefined {
+    return this.#signingKey(tenant, "CURRENT");
+  }
+
+  /** The ID of the key that the tenant signs with. */
+  currentId({ appId, serviceId }: TenantId): string | undefined {
+    return this.#currentId.get(appId, serviceId);
+  }
+
+  /** The current keys of all tenants that became current at a time (Unix seconds) or before it, the oldest first. */
+  currentBefore(time: number): CurrentKey[] {
+    return this.#currentBefore.all(time).map((row) => ({
+      appId: row.app_id,
+      serviceId: row.service_id,
+      keyId: row.key_id,
+      publicKey: new Uint8Array(row.public_key),
+      since: row.since,
+    }));
   }
 
   /** The key that a rotation is about to make current. */
   next(tenant: TenantId): SigningKey | undefined {
-    const row = this.#secret.get(tenant.appId, tenant.serviceId, "NEXT");
-    return row && createSigningKey(row.seed);
+    return this.#signingKey(tenant, "NEXT");
   }
 
   /** The key before the current one, if the registry gave it a grace period, which may have passed. */
@@ -126,6 +154,11 @@ export class ServiceKeys {
   /** Drops all keys of a tenant. */
   removeAll({ appId, serviceId }: TenantId): void {
     this.#removeAll.run(appId, serviceId);
+  }
+
+  #signingKey({ appId, serviceId }: TenantId, state: "NEXT" | "CURRENT"): SigningKey | undefined {
+    const seed = this.#seed.get(appId, serviceId, state);
+    return seed && createSigningKey(seed);
   }
 
   #put({ appId, serviceId }: TenantId, state: State, key: SigningKey, now: number): void {

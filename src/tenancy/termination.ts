@@ -128,7 +128,7 @@ export class TenantTermination {
         receiptId: toHex(random(RECEIPT_ID_LENGTH)),
         requestDigest: orderId,
       },
-      current.key,
+      current,
     );
   }
 }

@@ -163,7 +163,7 @@ export function tenantsIn({ databaseFile }: RunningAgent, { appId }: TestApp): T
 
 /** The Service key that an agent's file holds for current, in hex. */
 export function currentKeyIn({ databaseFile }: RunningAgent, tenant: TenantId): string {
-  return withDatabase(databaseFile, (db) => hex(new ServiceKeys(db, testBytes).current(tenant)?.key.publicKey));
+  return withDatabase(databaseFile, (db) => hex(new ServiceKeys(db, testBytes).current(tenant)?.publicKey));
 }
 
 /** Checks that agent and registry agree on one service of the app beside `auth`, that it is active, and on its key. */

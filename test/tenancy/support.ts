@@ -199,7 +199,7 @@ export async function agreedKeys(registry: RunningRegistry, { tenancy }: Running
   const tenant = { appId: service.app.appId, serviceId: service.serviceId };
   const { keys } = await recordOf(registry, service);
   const registered = keys.map(({ publicKey, status, notAfter }) => [hex(publicKey), status, Number(notAfter)]);
-  const current = tenancy.keys.current(tenant)?.key.publicKey;
+  const current = tenancy.keys.current(tenant)?.publicKey;
   const grace = tenancy.keys.grace(tenant);
   const held: unknown[] = [[hex(current), KeyStatus.ACTIVE, 0]];
   if (grace !== undefined && grace.notAfter > registry.clock.seconds()) {

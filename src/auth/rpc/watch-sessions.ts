@@ -103,5 +103,5 @@ async function keyOfRecord({ tenancy, orders, views }: AuthCore, appId: string):
   await orders.adopt(await views.app(appId));
   const current = tenancy.keys.current(tenant);
   if (current === undefined) throw new Error("an active tenant has no current key");
-  return current.key;
+  return current;
 }
