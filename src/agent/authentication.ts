@@ -1,10 +1,9 @@
 import type { App } from "../../gen/omi/registry/v1/app_pb.ts";
-import { type Service, ServiceStatus } from "../../gen/omi/registry/v1/service_pb.ts";
 import { type Clock, unixSeconds } from "../core/clock.ts";
 import { Reason, Refusal } from "../core/refusal.ts";
 import type { Views } from "../directory/views.ts";
 import { requireSender } from "../tenancy/service-sender.ts";
-import type { Standings } from "../tenancy/standings.ts";
+import { requireActive, type Standings } from "../tenancy/standings.ts";
 import type { Tenants } from "../tenancy/tenants.ts";
 import { type TenantId, tenantUnknown } from "../tenancy/tenants.ts";
 import type { AcceptedToken, TokenExpectation } from "../token/access-token.ts";
@@ -124,7 +123,8 @@ export class Authentication {
   async #accept(token: Shown, tenant: TenantId, use: TokenUse): Promise<AcceptedToken & { readonly app: App }> {
     this.#options.standings.requireServing(tenant);
     const accepted = await this.#verifyToken(token, tenant, use);
-    requireActive(await this.#view(tenant, (views) => views.service(tenant.appId, tenant.serviceId)));
+    const { status } = await this.#view(tenant, (views) => views.service(tenant.appId, tenant.serviceId));
+    requireActive(status);
     return accepted;
   }
 
@@ -183,11 +183,4 @@ export class Authentication {
       });
     }
   }
-}
-
-function requireActive({ status }: Service): void {
-  if (status === ServiceStatus.ACTIVE) return;
-  throw status === ServiceStatus.SUSPENDED
-    ? new Refusal(Reason.SERVICE_SUSPENDED, "the developer has suspended the service")
-    : new Refusal(Reason.SERVICE_REVOKED, "the developer has unbound the service");
 }

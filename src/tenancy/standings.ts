@@ -71,12 +71,7 @@ export class Standings {
    */
   requireServing(service: TenantId): void {
     const status = this.status(service);
-    if (status === ServiceStatus.SUSPENDED) {
-      throw new Refusal(Reason.SERVICE_SUSPENDED, "the developer has suspended the service");
-    }
-    if (status === ServiceStatus.REVOKED) {
-      throw new Refusal(Reason.SERVICE_REVOKED, "the developer has unbound the service");
-    }
+    if (status !== undefined) requireActive(status);
   }
 
   /** The services that events have stopped. */
@@ -108,6 +103,18 @@ export class Standings {
     this.#set.run(appId, serviceId, status, sequence, ServiceStatus.REVOKED);
     this.#known.forget(tenantKey({ appId, serviceId }));
   }
+}
+
+/**
+ * Checks that a provider's own service may serve.
+ *
+ * @throws Refusal SERVICE_SUSPENDED, or SERVICE_REVOKED for any other status than ACTIVE
+ */
+export function requireActive(status: ServiceStatus): void {
+  if (status === ServiceStatus.ACTIVE) return;
+  throw status === ServiceStatus.SUSPENDED
+    ? new Refusal(Reason.SERVICE_SUSPENDED, "the developer has suspended the service")
+    : new Refusal(Reason.SERVICE_REVOKED, "the developer has unbound the service");
 }
 
 function statusAfter({ event, newPublicKey }: Event): ServiceStatus | undefined {
