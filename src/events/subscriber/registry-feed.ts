@@ -110,7 +110,7 @@ export class RegistryFeed {
       do {
         this.#isPolledAgain = false;
         await this.#round();
-      } while (this.#isPolledAgain && !this.#core.stopped());
+      } while (this.#isPolledAgain);
     } finally {
       // In the step of that look, so that nobody can ask between the two.
       this.#polling = undefined;
@@ -153,6 +153,7 @@ export class RegistryFeed {
   }
 
   async #round(): Promise<void> {
+    if (this.#core.stopped()) return;
     const due = [...this.apps.values()].filter((app) => this.#isDue(app));
     const polled: Polled[] = [];
     let isComplete = true;

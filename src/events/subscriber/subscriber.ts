@@ -73,7 +73,10 @@ export interface Subscriber extends FollowedApps {
   status(appId: string): GetSubscriptionResponse | undefined;
   /** Begins to listen. Resolves at once; what was missed is caught up with in the background. */
   start(): Promise<void>;
-  /** Stops listening; nothing is applied any more when it resolves. Call it before the database is closed. */
+  /**
+   * Stops listening. When it resolves, nothing more is given to the write queue, and the database is not read any more. Close
+   * the queue behind it: what was given before is applied then at the latest.
+   */
   stop(): Promise<void>;
 }
 
