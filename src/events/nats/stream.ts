@@ -94,6 +94,7 @@ function checkFixed({ config }: StreamInfo, subjects: readonly string[]): void {
   );
 }
 
+/** The server leaves out of its answer what is false. */
 function isAsWanted(config: StreamConfig, wanted: Partial<StreamConfig>): boolean {
   return (Object.keys(wanted) as (keyof StreamConfig)[]).every(
     (key) => JSON.stringify(config[key] ?? false) === JSON.stringify(wanted[key]),
