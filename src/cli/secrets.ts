@@ -10,7 +10,7 @@ export const STDIN = "-";
  * every user of the machine can see. One line break at the end is not part of it.
  *
  * @param path of the file, or {@link STDIN}; the variable counts if it is left out
- * @throws UsageError if there is none
+ * @throws UsageError if there is none, or it is not UTF-8
  */
 export async function readSecret(
   { env, stdin }: Pick<CliDeps, "env" | "stdin">,
@@ -21,13 +21,16 @@ export async function readSecret(
   const text = secret?.replace(/\r?\n$/, "") ?? "";
   if (text === "")
     throw new UsageError(`nothing to read: give ${option} (a path, or - for standard input) or ${variable}`);
+  // Stands for what could not be decoded, so that secrets which differ there would be the same one.
+  if (text.includes("\u{FFFD}")) throw new UsageError(`${path ?? variable} is not UTF-8`);
   return text;
 }
 
 async function readText(path: string, stdin: () => Promise<Uint8Array>): Promise<string> {
-  if (path === STDIN) return new TextDecoder().decode(await stdin());
+  const decoder = new TextDecoder();
+  if (path === STDIN) return decoder.decode(await stdin());
   try {
-    return readFileSync(path, "utf8");
+    return decoder.decode(readFileSync(path));
   } catch (error) {
     throw new UsageError(`${path} can't be read (${(error as NodeJS.ErrnoException).code})`);
   }

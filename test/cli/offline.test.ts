@@ -3,6 +3,7 @@ import { join } from "node:path";
 import type { Command } from "commander";
 import { describe, expect, test } from "vitest";
 import { createProgram } from "../../src/cli/program.ts";
+import { readSecret, STDIN } from "../../src/cli/secrets.ts";
 import { fromHex, toBase64Url } from "../../src/core/bytes.ts";
 import { FakeClock } from "../support/clock.ts";
 import { present } from "../support/developer.ts";
@@ -54,6 +55,30 @@ test.each<[string, string | undefined]>([
   const config = join(temporaryFolder(), "omi.json");
   if (text !== undefined) writeFileSync(config, text);
   expect((await runHere(["resolve", "registry", "--registry", "a.test", "--config", config])).code).toBe(2);
+});
+
+test("a password that is not UTF-8 is wrong usage: two in Latin-1 would count as one", async () => {
+  const path = join(temporaryFolder(), "password.txt");
+  writeFileSync(path, Buffer.from("correct horse batt\xe9ry", "latin1"));
+  const signUp = ["token", "sign-up", "test.a.alice.shop.725e77", "--user", "bob"];
+
+  const fromFile = await runHere([...signUp, "--password-file", path], { env: emptyConfig() });
+  expect([fromFile.code, fromFile.stdout]).toEqual([2, ""]);
+  expect(fromFile.stderr).toContain("UTF-8");
+
+  // What Node makes of such a variable.
+  const variable = await runHere(signUp, { env: { ...emptyConfig(), OMI_PASSWORD: "correct horse batt\u{FFFD}ry" } });
+  expect([variable.code, variable.stdout]).toEqual([2, ""]);
+});
+
+test("a secret is the same from a file and from standard input, whatever editor wrote it", async () => {
+  const path = join(temporaryFolder(), "secret.txt");
+  writeFileSync(path, "\u{FEFF}grüße\r\n");
+  const source = { variable: "OMI_PASSWORD", option: "--password-file" };
+  const deps = { env: {}, stdin: async () => new Uint8Array(readFileSync(path)) };
+
+  expect(await readSecret(deps, path, source)).toBe("grüße");
+  expect(await readSecret(deps, STDIN, source)).toBe("grüße");
 });
 
 describe("inspect", () => {
