@@ -15,6 +15,13 @@ export function wholeNumber(text: string): number {
   return value;
 }
 
+/** Parses a number from 1 on. Where 0 would stand for something else, such as a default, nobody shall type it by mistake. */
+export function countingNumber(text: string): number {
+  const value = wholeNumber(text);
+  if (value === 0) throw new InvalidArgumentError("A whole number from 1 on is expected.");
+  return value;
+}
+
 /** Parses a sequence or an index. */
 export function position(text: string): bigint {
   return BigInt(wholeNumber(text));

@@ -39,6 +39,18 @@ test.each([
   expect(JSON.parse(forMachines.stderr)).toMatchObject({ error: { message: expect.stringMatching(/^(?!error:)./) } });
 });
 
+test.each([
+  ["--limit", ["log", "--limit", "0"]],
+  ["--limit", ["watch", "--limit", "0"]],
+  // To the provider 0 is the registry's default: minutes in which a key counts that should have stopped.
+  ["--grace", ["rotate", "test.a.alice.shop.725e77", "y", "--grace", "0"]],
+  ["--immediate", ["rotate", "test.a.alice.shop.725e77", "y", "--grace", "60", "--immediate"]],
+])("%s is not what it seems in %j, so that is wrong usage", async (option, args) => {
+  const { code, stderr } = await runHere(args, { env: emptyConfig() });
+  expect(code).toBe(2);
+  expect(stderr).toContain(option);
+});
+
 test("keygen does not overwrite", async () => {
   const path = join(temporaryFolder(), "master.json");
   writeFileSync(path, "precious");

@@ -1,6 +1,6 @@
-import type { Command } from "commander";
+import { type Command, Option } from "commander";
 import { ServiceSchema } from "../../../gen/omi/registry/v1/service_pb.ts";
-import { example, wholeNumber } from "../arguments.ts";
+import { countingNumber, example } from "../arguments.ts";
 import type { CliDeps } from "../deps.ts";
 import { withSession } from "../session.ts";
 import { shown } from "../shown.ts";
@@ -13,8 +13,12 @@ export function addKeyCommands(program: Command, deps: CliDeps): void {
   const rotate = program
     .command("rotate <app-id> <service-id>")
     .description("have a service's provider replace its key")
-    .option("--grace <seconds>", "how long the old key stays in grace; the registry's default if left out", wholeNumber)
-    .option("--immediate", "no grace: the old key stops at once")
+    .option(
+      "--grace <seconds>",
+      "how long the old key stays in grace; the registry's default if left out",
+      countingNumber,
+    )
+    .addOption(new Option("--immediate", "no grace: the old key stops at once").conflicts("grace"))
     .action((appId: string, serviceId: string, options: { grace?: number; immediate?: boolean }, command: Command) =>
       withSession(command, deps, async (session) => {
         const { grace: graceSeconds = 0, immediate = false } = options;

@@ -5,7 +5,7 @@ import { toHex } from "../../core/bytes.ts";
 import { messages } from "../../developer/contract.ts";
 import { isoTime } from "../../developer/readable.ts";
 import { LOG_BEGINNING, type LogPosition } from "../../directory/log-chain.ts";
-import { example, position, wholeNumber } from "../arguments.ts";
+import { countingNumber, example, position } from "../arguments.ts";
 import type { CliDeps } from "../deps.ts";
 import { type Session, withSession } from "../session.ts";
 import { shown } from "../shown.ts";
@@ -18,7 +18,7 @@ export function addLog(program: Command, deps: CliDeps): void {
     .command("log")
     .description("show a registry's log, and verify its hash chain up to the signed head")
     .option("--after <index>", "begin after this entry, whose own place in the chain is then taken on trust", position)
-    .option("--limit <number>", "end after this many entries", wholeNumber)
+    .option("--limit <number>", "end after this many entries", countingNumber)
     .action((options: LogOptions, command: Command) =>
       withSession(command, deps, (session) => readAll(session, options)),
     );

@@ -14,7 +14,7 @@ import { mayPass } from "../../developer/retry.ts";
 import { answerInvalid } from "../../directory/answer-invalid.ts";
 import type { RegistryClient } from "../../directory/registry-client.ts";
 import { keyIdOf } from "../../statement/key-id.ts";
-import { example, position, wholeNumber } from "../arguments.ts";
+import { countingNumber, example, position } from "../arguments.ts";
 import type { CliDeps } from "../deps.ts";
 import { UsageError } from "../exit-code.ts";
 import { type Session, withSession } from "../session.ts";
@@ -36,7 +36,7 @@ export function addWatch(program: Command, deps: CliDeps): void {
       "begin after this sequence (one app) or log index (all); with what comes if left out",
       position,
     )
-    .option("--limit <number>", "end after this many events", wholeNumber)
+    .option("--limit <number>", "end after this many events", countingNumber)
     .action((appIds: string[], options: WatchOptions, command: Command) =>
       withSession(command, deps, (session) => listen(session, appIds, options)),
     );
