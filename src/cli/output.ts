@@ -4,9 +4,12 @@ import { isRefusal, reasonName } from "../core/refusal.ts";
 import { describeStep, type Step } from "../developer/step.ts";
 import type { CliDeps } from "./deps.ts";
 import { CommandFailure, ExitCode, exitCodeOf, UnverifiedError } from "./exit-code.ts";
-import { asText, printable } from "./text.ts";
+import { asText, printable, printableJson } from "./text.ts";
 
-/** How a command talks: for people, or with `--json` for machines. Results on standard output, all else on standard error. */
+/**
+ * How a command talks: for people, or with `--json` for machines. Results on standard output, all else on standard error. What
+ * is in them comes from others and may reach a terminal, so it is {@link printable} whatever way it is shown.
+ */
 export class Output {
   readonly #deps: Pick<CliDeps, "stdout" | "stderr">;
   readonly #json: boolean;
@@ -16,19 +19,19 @@ export class Output {
     this.#json = json;
   }
 
-  /** The one result of a command: a JSON document, or `text`, by default the same in lines. */
+  /** The one result of a command: a JSON document, or `text` of what is printable, by default the same in lines. */
   result(json: JsonValue, text: () => string = () => asText(json)): void {
-    this.#deps.stdout(this.#json ? `${JSON.stringify(json, undefined, 2)}\n` : text());
+    this.#deps.stdout(this.#json ? `${printableJson(json, 2)}\n` : text());
   }
 
   /** One of many results: a line of JSON, or a line of text. */
   item(json: JsonValue, text: string): void {
-    this.#deps.stdout(`${this.#json ? JSON.stringify(json) : text}\n`);
+    this.#deps.stdout(`${this.#json ? printableJson(json) : printable(text)}\n`);
   }
 
   /** What people may want to know beside the result. */
   note(text: string): void {
-    if (!this.#json) this.#deps.stderr(`${text}\n`);
+    if (!this.#json) this.#deps.stderr(`${printable(text)}\n`);
   }
 
   /** A step of a flow. */
@@ -47,7 +50,7 @@ export class Output {
     if (error instanceof UnverifiedError || exitCode === ExitCode.OK) return exitCode;
     if (error instanceof CommanderError && !this.#json) return exitCode;
     const shown = errorShown(error, exitCode);
-    this.#deps.stderr(this.#json ? `${JSON.stringify({ error: shown })}\n` : errorText(shown));
+    this.#deps.stderr(this.#json ? `${printableJson({ error: shown })}\n` : errorText(shown));
     return exitCode;
   }
 }

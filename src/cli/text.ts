@@ -28,10 +28,23 @@ export function asTable(heading: readonly string[], rows: readonly (readonly str
     .join("");
 }
 
+// Control, format (direction marks among them), surrogate and private-use characters, and line separators.
+const ACTIVE = /[\p{C}\p{Zl}\p{Zp}]/gu;
+
 /** Text from another party, without what could make a terminal do things. */
 export function printable(text: string): string {
-  // Control, format (direction marks among them), surrogate and private-use characters, and line separators.
-  return text.replace(/[\p{C}\p{Zl}\p{Zp}]/gu, "\u{FFFD}");
+  return text.replace(ACTIVE, "\u{FFFD}");
+}
+
+/** JSON in which what could make a terminal do things is escaped, so that who parses it reads the same. */
+export function printableJson(json: unknown, indent?: number): string {
+  // Only the line breaks of the indentation are there as they are.
+  return JSON.stringify(json, undefined, indent).replace(ACTIVE, (found) => (found === "\n" ? found : escaped(found)));
+}
+
+function escaped(character: string): string {
+  const units = Array.from({ length: character.length }, (_, at) => character.charCodeAt(at));
+  return units.map((unit) => `\\u${unit.toString(16).padStart(4, "0")}`).join("");
 }
 
 /** The name of an enum's value without the enum's own: `ACTIVE` of `SERVICE_STATUS_ACTIVE`; its number if it has none. */

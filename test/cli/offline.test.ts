@@ -2,6 +2,8 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Command } from "commander";
 import { describe, expect, test } from "vitest";
+import { UsageError } from "../../src/cli/exit-code.ts";
+import { Output } from "../../src/cli/output.ts";
 import { createProgram } from "../../src/cli/program.ts";
 import { readSecret, STDIN } from "../../src/cli/secrets.ts";
 import { fromHex, toBase64Url } from "../../src/core/bytes.ts";
@@ -125,6 +127,33 @@ describe("inspect", () => {
   test("ends with 4 if another key was expected", async () => {
     const other = publicKeyOf(file("valid/suspend.json"));
     expect((await run([file("valid/service_binding.json"), "--public-key", other])).code).toBe(4);
+  });
+});
+
+describe("what others say can't make a terminal do things", () => {
+  const hostile = "omi.\u{1B}[2J\u{9B}2J\u{202E}.Type";
+  const active = /[^\P{C}\n]/u;
+
+  test.each([[[]], [["--json"]]])("in an inspection, with %j", async (args) => {
+    const statement = JSON.stringify({ type: hostile, data: "AA" });
+    const { code, stdout } = await runHere(["inspect", statement, "--offline", ...args], { env: emptyConfig() });
+    expect(code).toBe(4);
+    expect(stdout).not.toMatch(active);
+    expect(JSON.parse(stdout)).toMatchObject({ type: hostile });
+  });
+
+  test.each([false, true])("in lines of results, notes and errors, as JSON: %s", (json) => {
+    let written = "";
+    const write = (text: string) => {
+      written += text;
+    };
+    const output = new Output({ stdout: write, stderr: write }, json);
+    output.result({ name: hostile });
+    output.item({ name: hostile }, hostile);
+    output.note(hostile);
+    output.error(new UsageError(hostile));
+    expect(written).toContain("Type");
+    expect(written).not.toMatch(active);
   });
 });
 

@@ -9,6 +9,7 @@ import type { CliDeps } from "../deps.ts";
 import { UnverifiedError, UsageError } from "../exit-code.ts";
 import { STDIN } from "../secrets.ts";
 import { withSession } from "../session.ts";
+import { printableJson } from "../text.ts";
 
 type InspectOptions = { publicKey?: Uint8Array; domain?: string; offline?: boolean };
 
@@ -31,7 +32,7 @@ export function addInspect(program: Command, deps: CliDeps): void {
         const { allowPlainHttp } = connections;
         const found = await inspect(statement, { findKey: firstOf(...ways), allowPlainHttp });
         const json = found as unknown as JsonValue;
-        output.result(json, () => `${JSON.stringify(json, undefined, 2)}\n`);
+        output.result(json, () => `${printableJson(json, 2)}\n`);
         const wanted = given === undefined || found.signature.key_from === "given";
         if (!isSound(found) || !wanted) throw new UnverifiedError("the Statement does not verify");
       }),

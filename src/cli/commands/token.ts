@@ -8,6 +8,7 @@ import type { CliDeps } from "../deps.ts";
 import { readSecret } from "../secrets.ts";
 import { withSession } from "../session.ts";
 import { shown } from "../shown.ts";
+import { printable } from "../text.ts";
 
 type UserOptions = { user: string; passwordFile?: string };
 
@@ -35,7 +36,7 @@ export function addToken(program: Command, deps: CliDeps): void {
       withSession(command, deps, async ({ output, connections }) => {
         const password = await readSecret(deps, passwordFile, PASSWORD);
         const tokens = await signInUser(connections, { appId, serviceId, userName, password });
-        output.result(await shown(TokenSetSchema, tokens), () => `${tokens.accessToken}\n`);
+        output.result(await shown(TokenSetSchema, tokens), () => `${printable(tokens.accessToken)}\n`);
         output.note(`It expires at ${isoTime(tokens.accessTokenExpiresAt)}.`);
       }),
     );
