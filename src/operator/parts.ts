@@ -30,8 +30,6 @@ import { carrierOf, publisherOf, sessionCarriersOf, sessionPublisherOf } from ".
 
 /** A part of the mesh, ready to be mounted on a server. */
 export interface Part {
-  /** Its name in logs: `registry`, `registry-reader`, `auth-provider`, `billing`, `cms-article`. */
-  readonly name: string;
   routes(router: ConnectRouter): void;
   readonly httpRoutes: readonly HttpRoute[];
   /** Its answers to cacheable RPCs, if it serves some. */
@@ -53,7 +51,7 @@ interface PartDeps {
   file: string | undefined;
 }
 
-/** The name of the part that a configuration is for. */
+/** The name in logs of the part that a configuration is for. */
 export function partName(config: ProcessConfig): string {
   if (config.registry !== undefined) return "registry";
   if (config.authProvider !== undefined) return "auth-provider";
@@ -102,7 +100,6 @@ async function createRegistryPart(
     ...(publisher === undefined ? {} : { publisher }),
   });
   return {
-    name: "registry",
     routes: (router) => registry.routes(router),
     answers: registry.answers,
     readyStreams: registry.readyStreams,
@@ -123,7 +120,6 @@ export type ReaderSettings = RegistrySettings & { readerPort: number };
 export function createReaderPart(config: ProcessConfig, settings: ReaderSettings, deps: PartDeps): Part {
   const reader = createRegistryReader(readerOptions(settings, deps));
   return {
-    name: "registry-reader",
     routes: (router) => reader.routes(router),
     answers: reader.answers,
     httpRoutes: [registryEntryRoute(config, settings.domain, () => reader.keySet())],
@@ -186,17 +182,17 @@ function providerIdentity(
   return { domain, providerKey: loadSigningKey(besideConfig(file, keyFile), KeyRole.PROVIDER), baseUrl };
 }
 
-async function createAuthPart(
+function createAuthPart(
   config: ProcessConfig,
   settings: NonNullable<ProcessConfig["authProvider"]>,
   deps: PartDeps,
-): Promise<Part> {
+): Part {
   const sessionPublisher = sessionPublisherOf(config.events, {
     domain: settings.domain,
     file: deps.file,
     logger: deps.logger,
   });
-  const auth = createAuthProvider({
+  return createAuthProvider({
     ...providerDeps(config, settings.domain, deps),
     ...providerIdentity(settings, deps),
     databaseFile: besideConfig(deps.file, settings.databaseFile),
@@ -204,27 +200,25 @@ async function createAuthPart(
     signUp: settings.signUp,
     tokenLifeSeconds: settings.tokenLifeSeconds,
   });
-  return { name: "auth-provider", ...auth };
 }
 
-async function createBillingPart(
+function createBillingPart(
   config: ProcessConfig,
   settings: NonNullable<ProcessConfig["billing"]>,
   deps: PartDeps,
-): Promise<Part> {
-  const billing = createBilling({
+): Part {
+  return createBilling({
     ...providerDeps(config, settings.domain, deps),
     ...providerIdentity(settings, deps),
     databaseFile: besideConfig(deps.file, settings.databaseFile),
   });
-  return { name: "billing", ...billing };
 }
 
-async function createArticlePart(
+function createArticlePart(
   config: ProcessConfig,
   settings: NonNullable<ProcessConfig["cmsArticle"]>,
   deps: PartDeps,
-): Promise<Part> {
+): Part {
   const { connections, logger, file } = deps;
   const base = parseUrl(settings.baseUrl, connections.allowPlainHttp);
   if (base === undefined || !isAtOrBelow(base.host, settings.domain)) {
@@ -233,7 +227,7 @@ async function createArticlePart(
   const port = new URL(base.url).port;
   const carrierFor = sessionCarriersOf(config.events, { domain: settings.domain, file, logger });
   const { domain, providerKey: key, baseUrl } = providerIdentity(settings, deps);
-  const article = createCmsArticle({
+  return createCmsArticle({
     ...providerDeps(config, domain, deps),
     provider: { domain, key, baseUrl },
     agentDatabaseFile: besideConfig(file, settings.agentDatabaseFile),
@@ -245,11 +239,4 @@ async function createArticlePart(
       `${base.secure ? "https" : "http"}://${serviceId.replaceAll("_", "-")}.${base.host}${port === "" ? "" : `:${port}`}`,
     ...(settings.rotation === undefined ? {} : { rotation: settings.rotation }),
   });
-  return {
-    name: "cms-article",
-    routes: (router) => article.routes(router),
-    httpRoutes: article.httpRoutes,
-    start: () => article.start(),
-    stop: () => article.stop(),
-  };
 }

@@ -8,11 +8,12 @@ import { createPinFile } from "../directory/pin-file.ts";
 import { Readiness } from "../rpc/handlers/readiness.ts";
 import { createServer } from "../rpc/server.ts";
 import { type ProcessConfig, processConfigSchema } from "./config.ts";
+import { defined } from "./defined.ts";
 import { mustHoldAlone, mustHoldTogether, readersOf } from "./hold.ts";
 import { createPart, createReaderPart, databaseFilesOf, partName, type ReaderSettings } from "./parts.ts";
 
 /** Which signals stop a process. */
-const stopSignals = ["SIGINT", "SIGTERM"] as const;
+export const stopSignals = ["SIGINT", "SIGTERM"] as const;
 
 /** Why an address can't be had, if it is the configuration's fault. */
 const CANNOT_LISTEN: ReadonlySet<string> = new Set(["EADDRINUSE", "EADDRNOTAVAIL", "EACCES", "ENOTFOUND"]);
@@ -48,7 +49,7 @@ export async function serve(file: string | undefined, env: NodeJS.ProcessEnv, is
   const readiness = new Readiness();
   const server = createServer({
     ...listen,
-    limits: Object.fromEntries(Object.entries(listen.limits).filter(([, value]) => value !== undefined)),
+    limits: defined(listen.limits),
     tls: tls && { certFile: besideConfig(file, tls.certFile), keyFile: besideConfig(file, tls.keyFile) },
     development: config.mesh.development,
     routes: (router) => part.routes(router),
