@@ -30,10 +30,15 @@ export function rebuildRegistry(databaseFile: string, onProgress: (entries: numb
 /**
  * Prepares and starts a mesh that keeps its data in `folder`, on ports from `firstPort` on.
  *
+ * @param signal ends the wait until its parts serve
  * @throws UsageError before anything is written if a port is in use, as a mesh that runs already would answer in place of
- *   this one, or if one runs on the same data
+ *   this one, or if one runs on the same data; else as {@link startMesh}
  */
-export async function startPersistentMesh(folder: string, firstPort: number): Promise<RunningMesh> {
+export async function startPersistentMesh(
+  folder: string,
+  firstPort: number,
+  signal?: AbortSignal,
+): Promise<RunningMesh> {
   const ports = Array.from({ length: meshSize }, (_, index) => firstPort + index);
   const taken = await portsInUse(ports);
   if (taken.length > 0) {
@@ -44,5 +49,5 @@ export async function startPersistentMesh(folder: string, firstPort: number): Pr
   mkdirSync(folder, { recursive: true, mode: 0o700 });
   mustHoldAlone(join(folder, "mesh"));
   const mesh: Mesh = prepareMesh(folder, { ports, random: systemRandom });
-  return startMesh(mesh);
+  return startMesh(mesh, signal);
 }

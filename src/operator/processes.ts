@@ -35,17 +35,20 @@ export interface RunningMesh extends Mesh {
 /**
  * Starts every part of a mesh in a process of its own, and waits until all of them serve.
  *
- * @throws CommandFailure if one ends or does not serve in time; then all are stopped
+ * @param signal ends the wait
+ * @throws CommandFailure if one ends or does not serve in time, the signal's reason if it ends the wait; then all are stopped
  */
-export async function startMesh(mesh: Mesh): Promise<RunningMesh> {
+export async function startMesh(mesh: Mesh, signal?: AbortSignal): Promise<RunningMesh> {
   const running = mesh.members.map((member) => startMember(mesh.folder, member));
   const stop = async () => {
     await Promise.all(running.map(stopMember));
   };
   try {
-    await Promise.all(running.map(untilServing));
+    await Promise.all(running.map((member) => untilServing(member, signal)));
   } catch (error) {
     await stop();
+    // A terminal tells the parts to stop as well, which then end before they serve.
+    signal?.throwIfAborted();
     throw error;
   }
   const firstExit = Promise.race(
@@ -71,13 +74,15 @@ export function startMember(folder: string, member: MeshMember): RunningMember {
 /**
  * Waits until a part says that it serves.
  *
- * @throws CommandFailure if it ends before, or does not in time
+ * @param signal ends the wait
+ * @throws CommandFailure if it ends before, or does not in time; the signal's reason if it ends the wait
  */
-export async function untilServing(member: RunningMember): Promise<void> {
+export async function untilServing(member: RunningMember, signal?: AbortSignal): Promise<void> {
   const transport = createConnectTransport({ baseUrl: `http://127.0.0.1:${member.port}`, httpVersion: "1.1" });
   const health = createClient(Health, transport);
   const deadline = Date.now() + startTimeoutMs;
   while (Date.now() < deadline) {
+    signal?.throwIfAborted();
     if (hasEnded(member)) break;
     const answer = await health.check({}, { timeoutMs: 1000 }).catch(() => undefined);
     if (answer?.status === HealthCheckResponse_ServingStatus.SERVING) return;

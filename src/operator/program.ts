@@ -3,17 +3,18 @@ import { resolve } from "node:path";
 import { type Command, InvalidArgumentError } from "commander";
 import { addUser } from "../auth/add-user.ts";
 import type { CliDeps } from "../cli/deps.ts";
-import { UnverifiedError, UsageError } from "../cli/exit-code.ts";
+import { CommandFailure, ExitCode, UnverifiedError, UsageError } from "../cli/exit-code.ts";
 import { readSecret } from "../cli/secrets.ts";
 import { loadConfig } from "../core/config.ts";
 import { isDomain } from "../core/domain.ts";
 import { playDemo } from "../demo/demo.ts";
+import { orAborted } from "../rpc/call/abort.ts";
 import { rebuildRegistry, startPersistentMesh } from "./commands.ts";
 import { processConfigSchema } from "./config.ts";
 import { partFailure } from "./part-failure.ts";
 import type { RunningMesh } from "./processes.ts";
 import { type EventsReset, listeningPart, resetEvents, type StoppedService } from "./reset-events.ts";
-import { serve } from "./serve.ts";
+import { serve, stopSignals } from "./serve.ts";
 
 const defaultFolder = "data";
 const defaultPort = 7100;
@@ -56,7 +57,8 @@ Examples:
       "\nExits with 0 only if every outcome, refusals included, is as expected.\n\nExample:\n  $ npx omi demo",
     )
     .action(async (options: { nats?: boolean }) => {
-      if (!(await playDemo(print, options))) throw new UnverifiedError("not every outcome was as expected");
+      if (!(await playDemo(print, options, toldToStop())))
+        throw new UnverifiedError("not every outcome was as expected");
     });
 
   program
@@ -144,15 +146,25 @@ Example:
 type AddUserOptions = { database: string; user: string; passwordFile?: string };
 
 async function start(folder: string, port: number): Promise<void> {
-  const mesh = await startPersistentMesh(resolve(folder), port);
-  print(describeMesh(mesh, folder));
-  const signal = new Promise<undefined>((resolve) => {
-    for (const name of ["SIGINT", "SIGTERM"] as const) process.once(name, () => resolve(undefined));
+  const told = toldToStop();
+  const mesh = await startPersistentMesh(resolve(folder), port, told).catch((error: unknown) => {
+    if (told.aborted) return undefined;
+    throw error;
   });
-  const ended = await Promise.race([signal, mesh.firstExit]);
+  if (mesh === undefined) return;
+  print(describeMesh(mesh, folder));
+  const ended = await orAborted(mesh.firstExit, told).catch(() => undefined);
   print("stopping");
   await mesh.stop();
   if (ended !== undefined) throw partFailure(ended);
+}
+
+/** Aborts when this process is told to stop, which then doesn't end it: the processes that it has started would go on. */
+function toldToStop(): AbortSignal {
+  const told = new AbortController();
+  const reason = new CommandFailure("it was told to stop", ExitCode.UNAVAILABLE, "run it again");
+  for (const name of stopSignals) process.once(name, () => told.abort(reason));
+  return told.signal;
 }
 
 function describeMesh({ running }: RunningMesh, folder: string): string {

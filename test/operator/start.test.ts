@@ -1,8 +1,11 @@
+import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { existsSync, mkdirSync, readdirSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { dirname, join } from "node:path";
 import { expect, onTestFinished, test } from "vitest";
 import { prepareMesh } from "../../src/operator/mesh.ts";
+import { portsInUse } from "../../src/operator/processes.ts";
 import { holdAlone } from "../../src/store/alone.ts";
 import { openDatabase } from "../../src/store/database.ts";
 import { omi } from "../cli/support.ts";
@@ -38,6 +41,21 @@ test("a mesh with a part that can't start says which one, where its log is, and 
   expect(error.message).not.toContain("earlier start");
   expect(error.message).not.toMatch(/^ +at /m);
   expect(error.next_step).toContain(logFile);
+});
+
+test("a mesh that is told to stop while it starts stops what it has started", async () => {
+  const data = join(temporaryFolder(), "data");
+  const launcher = new URL("../../src/omi.js", import.meta.url).pathname;
+  const args = [launcher, "start", "--data", data, "--port", "20731"];
+  const mesh = spawn(process.execPath, args, { stdio: "ignore" });
+  onTestFinished(() => void mesh.kill("SIGKILL"));
+  const exit = once(mesh, "exit");
+  await expect.poll(() => existsSync(join(data, "billing", "log.jsonl")), { timeout: 20_000 }).toBe(true);
+
+  mesh.kill("SIGTERM");
+
+  expect(await exit).toEqual([0, null]);
+  expect(await portsInUse([20731, 20732, 20733, 20734, 20735])).toEqual([]);
 });
 
 test("a part whose port is in use says so, with 2", async () => {
