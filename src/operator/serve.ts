@@ -70,9 +70,13 @@ export async function serve(file: string | undefined, env: NodeJS.ProcessEnv, is
       : error;
   });
   logger.info({ address: server.address.url }, "listening");
-  await part.start();
+  const untilEnd = Promise.race(part.outdated === undefined ? [told] : [told, part.outdated]);
+  // A part that can't start ends as well: who supervises the process can't know that it would never do its work.
+  const why = await part.start().then(
+    () => untilEnd,
+    (error: unknown) => (error instanceof Error ? error : new Error(String(error))),
+  );
 
-  const why = await Promise.race(part.outdated === undefined ? [told] : [told, part.outdated]);
   logger.info(why instanceof Error ? { reason: why.message } : { signal: why }, "stopping");
   await server.close(stopGraceSeconds * 1000);
   await part.stop();

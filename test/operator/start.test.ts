@@ -4,6 +4,7 @@ import { existsSync, mkdirSync, readdirSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { dirname, join } from "node:path";
 import { expect, onTestFinished, test } from "vitest";
+import { billingMigrations } from "../../src/billing/migrations.ts";
 import { prepareMesh } from "../../src/operator/mesh.ts";
 import { portsInUse } from "../../src/operator/processes.ts";
 import { holdAlone } from "../../src/store/alone.ts";
@@ -92,6 +93,22 @@ test.each<[what: string, prepare: (database: string) => void, expected: string]>
   expect(error.message).toContain(expected);
   expect(error.message).not.toMatch(/^ +at /m);
   expect(error.next_step).not.toBe("");
+});
+
+test("a part that can't go on with what its crash left unfinished ends, as a supervisor can't know otherwise", async () => {
+  const folder = temporaryFolder();
+  const { members } = prepareMesh(folder, { ports: [1, 2, 3, 4, 5], random: testBytes });
+  const db = openDatabase(join(folder, "billing", "billing.db"), billingMigrations);
+  db.exec("INSERT INTO accounts (app_id, service_id, opened_at) VALUES ('no AppID', 'articles', 1)");
+  db.close();
+  const env = { OMI_SERVE_SERVER__PORT: "0" };
+
+  const { code, stdout, stderr } = await omi(["serve", members[4]?.configFile ?? ""], { env });
+
+  expect(code).not.toBe(0);
+  expect(stderr).toContain("app_id");
+  const last = stdout.trim().split("\n").at(-1) ?? "";
+  expect(JSON.parse(last)).toMatchObject({ msg: "stopped" });
 });
 
 function writeWithFolder(path: string, content: string): void {
