@@ -39,6 +39,8 @@ export type TokenIssuerOptions = {
   readonly tokenLifeSeconds?: number | undefined;
 };
 
+const TOKEN_ID_LENGTH = 16;
+
 /** Issues the tokens of users and services. */
 export class TokenIssuer {
   readonly #options: TokenIssuerOptions;
@@ -130,5 +132,3 @@ export class TokenIssuer {
     return { accessToken: signAccessToken(whole, authKey), expiresAt: exp };
   }
 }
-
-const TOKEN_ID_LENGTH = 16;

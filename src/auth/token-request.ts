@@ -1,6 +1,5 @@
 import { type ServiceTokenRequest, ServiceTokenRequestSchema } from "../../gen/omi/auth/v1/token_service_pb.ts";
-import type { App } from "../../gen/omi/registry/v1/app_pb.ts";
-import { type KeyRecord, OperationalRole } from "../../gen/omi/registry/v1/app_pb.ts";
+import { type App, type KeyRecord, OperationalRole } from "../../gen/omi/registry/v1/app_pb.ts";
 import type { Statement } from "../../gen/omi/statement/v1/statement_pb.ts";
 import { type FieldRule, fieldInvalid } from "../core/field-invalid.ts";
 import { Reason, Refusal } from "../core/refusal.ts";

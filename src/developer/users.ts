@@ -5,6 +5,7 @@ import {
   UserService,
 } from "../../gen/omi/auth/v1/auth_service_pb.ts";
 import { Reason, Refusal } from "../core/refusal.ts";
+import { answerInvalid } from "../directory/answer-invalid.ts";
 import type { Connections } from "../directory/connections.ts";
 import { bounded } from "./core.ts";
 import { callProvider } from "./reach.ts";
@@ -43,7 +44,7 @@ export async function signInUser(
   const request = bounded(SignInRequestSchema, { appId, userName, password, serviceId });
   const provider = await authProviderOf(connections, appId);
   const { tokens } = await callProvider(connections, provider, UserService, (users) => users.signIn(request));
-  if (tokens === undefined) throw new Refusal(Reason.ANSWER_INVALID, "the Auth Provider gave no tokens");
+  if (tokens === undefined) throw answerInvalid(provider, "tokens", "no tokens in it");
   return tokens;
 }
 

@@ -29,7 +29,9 @@ const serverSchema = z.strictObject({
     .array(z.string().refine(isNetwork, "an IP address or a network, e.g. 10.0.0.0/8"))
     .max(256)
     .default([]),
+  /** Web origins whose pages may call, e.g. `https://shop.example`; `*` for any. Left out: none. */
   cors: z.strictObject({ allowedOrigins: z.array(z.string()) }).optional(),
+  /** What each bounds, and what it is if left out, says `Limits` in `src/rpc/call/limits.ts`. */
   limits: z
     .strictObject({
       maxMessageBytes: z.number().int().min(1024).optional(),
@@ -73,6 +75,7 @@ const registrySchema = z.strictObject({
    * has ended `publicKey` (base64url) is enough instead of `file`: what it signed is still read.
    */
   keys: z.array(registryKeySchema).min(1).max(16),
+  /** What the registry says of itself: `RegistryAnswer` in `proto/omi/registry/v1/registry.proto` has the meanings. */
   policy: z
     .strictObject({
       freshnessWindowSeconds: seconds.min(1).optional(),

@@ -15,7 +15,7 @@ export function addAuth(program: Command, deps: CliDeps): void {
     .requiredOption("--provider <domain>", "the Auth Provider")
     .option(
       "--keep-previous <seconds>",
-      "how long tokens of another provider that was there before stay valid",
+      "how long tokens of another provider that was there before stay valid, at most 86400; not at all if left out",
       wholeNumber,
     )
     .action((appId: string, options: { provider: string; keepPrevious?: number }, command: Command) =>
