@@ -9,9 +9,7 @@ import { createBilling } from "../billing/billing.ts";
 import { fromBase64Url } from "../core/bytes.ts";
 import { systemClock } from "../core/clock.ts";
 import { besideConfig } from "../core/config.ts";
-import { isAtOrBelow } from "../core/domain.ts";
 import { systemRandom } from "../core/random.ts";
-import { parseUrl } from "../core/url.ts";
 import { loadSigningKey } from "../developer/signing-key.ts";
 import type { Connections } from "../directory/connections.ts";
 import { createViews } from "../directory/views.ts";
@@ -220,11 +218,8 @@ function createArticlePart(
   deps: PartDeps,
 ): Part {
   const { connections, logger, file } = deps;
-  const base = parseUrl(settings.baseUrl, connections.allowPlainHttp);
-  if (base === undefined || !isAtOrBelow(base.host, settings.domain)) {
-    throw new Error(`cmsArticle.baseUrl must be a URL at or below ${settings.domain}`);
-  }
-  const port = new URL(base.url).port;
+  // That it is at or below the domain was checked with the configuration.
+  const { protocol, host } = new URL(settings.baseUrl);
   const carrierFor = sessionCarriersOf(config.events, { domain: settings.domain, file, logger });
   const { domain, providerKey: key, baseUrl } = providerIdentity(settings, deps);
   return createCmsArticle({
@@ -235,8 +230,7 @@ function createArticlePart(
     connections,
     ...(carrierFor === undefined ? {} : { sessions: { carrierFor } }),
     // `_` stands in service IDs but not in host names.
-    endpointUrl: ({ serviceId }) =>
-      `${base.secure ? "https" : "http"}://${serviceId.replaceAll("_", "-")}.${base.host}${port === "" ? "" : `:${port}`}`,
+    endpointUrl: ({ serviceId }) => `${protocol}//${serviceId.replaceAll("_", "-")}.${host}`,
     ...(settings.rotation === undefined ? {} : { rotation: settings.rotation }),
   });
 }

@@ -73,6 +73,21 @@ test("a part whose port is in use says so, with 2", async () => {
   expect(stderr).toContain(String(port));
 });
 
+test("a part in development may have plain http though the directory doesn't name it", async () => {
+  const server = createServer();
+  onTestFinished(() => void server.close());
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const { port } = server.address() as { port: number };
+  const { members } = prepareMesh(temporaryFolder(), { ports: [1, 2, port, 3, 4], random: testBytes });
+  const env = { OMI_SERVE_MESH__DIRECTORY: "[]" };
+
+  const { code, stderr } = await omi(["serve", members[2]?.configFile ?? ""], { env });
+
+  // It gets as far as the port, which is in use.
+  expect(code).toBe(2);
+  expect(stderr).toContain(String(port));
+});
+
 test.each<[what: string, prepare: (database: string) => void, expected: string]>([
   ["in a folder that is not there", () => {}, "ENOENT"],
   ["that is a folder", (database) => mkdirSync(database, { recursive: true }), "EISDIR"],
