@@ -40,16 +40,17 @@ export function openDatabase(path: string, migrations: readonly Migration[]): Da
 }
 
 /**
- * Opens a database that another process writes, to read what that has committed. Nothing is written but what SQLite's connections
- * share.
+ * Opens a database that another process writes, to read what that has committed. Nothing is changed: only what SQLite's
+ * connections share is written, and whoever closes the file last moves what was committed from the write-ahead log into it.
  *
  * @param migrations as of {@link openDatabase}
- * @throws UnusableFileError if there is no such file, or as {@link checkSchema}
+ * @throws UnusableFileError if there is no such file, it can't be opened or is no database, or as {@link checkSchema}
  */
 export function openForReading(path: string, migrations: readonly Migration[]): Database {
   if (!existsSync(path))
     throw new UnusableFileError(`${path} does not exist`, "Start the process first that makes it.");
-  const db = open(path, "query_only = ON");
+  const db = open(path, "user_version");
+  db.pragma("query_only = ON");
   db.pragma("busy_timeout = 5000");
   db.pragma("trusted_schema = OFF");
   db.pragma(`cache_size = -${PAGE_CACHE_KIB}`);
@@ -80,22 +81,26 @@ function schemaVersion(db: Database): number {
   return Number(db.pragma("user_version", { simple: true }));
 }
 
-/** @param first the first statement that reads the file */
+/** @param first a pragma that reads the file, so that what is no database is found out */
 function open(path: string, first: string): Database {
-  const db = new BetterSqlite3(path);
+  let db: Database | undefined;
   try {
+    db = new BetterSqlite3(path);
     db.pragma(first);
     return db;
   } catch (error) {
-    db.close();
-    if ((error as { code?: unknown }).code !== "SQLITE_NOTADB") throw error;
-    throw new UnusableFileError(
-      `${path} is not a database`,
-      "Check the path, or restore the file from a backup.",
-      error,
-    );
+    db?.close();
+    const problem = OPENING_PROBLEMS.get((error as { code?: unknown }).code);
+    if (problem === undefined) throw error;
+    throw new UnusableFileError(`${path} ${problem}`, "Check the path, or restore the file from a backup.", error);
   }
 }
+
+/** What is wrong with the file, by SQLite's code. */
+const OPENING_PROBLEMS: ReadonlyMap<unknown, string> = new Map([
+  ["SQLITE_NOTADB", "is not a database"],
+  ["SQLITE_CANTOPEN", "can't be opened"],
+]);
 
 /** Makes the file with mode 0600 before SQLite does, so that it is at no time readable by others. */
 function createPrivateFile(path: string): void {

@@ -1,7 +1,8 @@
-import { statSync, writeFileSync } from "node:fs";
+import { mkdirSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, onTestFinished, test } from "vitest";
-import { type Database, type Migration, openDatabase } from "../../src/store/database.ts";
+import { UnusableFileError } from "../../src/core/unusable-file.ts";
+import { type Database, type Migration, openDatabase, openForReading } from "../../src/store/database.ts";
 import { temporaryFolder } from "../support/files.ts";
 
 const first: Migration = "CREATE TABLE notes (note TEXT NOT NULL) STRICT; INSERT INTO notes VALUES ('first');";
@@ -70,6 +71,17 @@ test("a migration that fails leaves nothing behind, and the ones before it in pl
   const db = open(path, [first]);
   expect(notes(db)).toEqual(["first"]);
   expect(db.pragma("user_version", { simple: true })).toBe(1);
+});
+
+test.each([
+  ["writing", openDatabase],
+  ["reading", openForReading],
+])("for %s, what is no database is refused as an unusable file", (_, opened) => {
+  const text = newPath();
+  writeFileSync(text, "no database at all, but long enough for one");
+  const folder = newPath();
+  mkdirSync(folder);
+  for (const path of [text, folder]) expect(() => opened(path, [first])).toThrow(UnusableFileError);
 });
 
 test("a database in memory needs no file", () => {
