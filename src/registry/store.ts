@@ -112,6 +112,7 @@ const serviceColumns = `app_id AS appId, service_id AS serviceId, service_type A
  * the last commit.
  */
 export class RegistryStore {
+  readonly #db: Database;
   readonly #begin;
   readonly #end;
   readonly #namespace;
@@ -133,6 +134,7 @@ export class RegistryStore {
   readonly #closeCode;
 
   constructor(db: Database) {
+    this.#db = db;
     this.#begin = db.prepare<[]>("BEGIN");
     this.#end = db.prepare<[]>("COMMIT");
     const namespaceColumns = `namespace, status, master_key_id AS masterKeyId, master_public_key AS masterPublicKey, claim,
@@ -205,7 +207,8 @@ export class RegistryStore {
     try {
       return reads();
     } finally {
-      this.#end.run();
+      // SQLite has ended it on its own after an I/O error, which is what the caller has to see.
+      if (this.#db.inTransaction) this.#end.run();
     }
   }
 
