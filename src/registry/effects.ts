@@ -12,6 +12,7 @@ import {
   ServiceSuspendedSchema,
   ServiceUnboundSchema,
 } from "../../gen/omi/registry/v1/log_pb.ts";
+import { UnusableFileError } from "../core/unusable-file.ts";
 
 const schemas = [
   RegistryKeysPublishedSchema,
@@ -36,7 +37,11 @@ export function encodeEffect(effect: Effect): Uint8Array {
   return toBinary(schemaOf(effect.$typeName), effect);
 }
 
-/** The effect of a log entry. */
+/**
+ * The effect of a log entry.
+ *
+ * @throws UnusableFileError if this version does not know its type
+ */
 export function decodeEffect(type: string, bytes: Uint8Array): Effect {
   return fromBinary(schemaOf(type), bytes) as Effect;
 }
@@ -48,6 +53,6 @@ export function appOf(effect: Effect): string | undefined {
 
 function schemaOf(type: string): DescMessage {
   const schema = schemaByName.get(type);
-  if (schema === undefined) throw new Error(`unknown effect ${type}: the log is from a newer version`);
-  return schema;
+  if (schema !== undefined) return schema;
+  throw new UnusableFileError(`the log has an effect of a newer version (${type})`, "Start the newer version again.");
 }

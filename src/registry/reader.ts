@@ -1,12 +1,13 @@
 import type { ConnectRouter } from "@connectrpc/connect";
 import { ResolverService } from "../../gen/omi/registry/v1/resolver_service_pb.ts";
 import type { Statement } from "../../gen/omi/statement/v1/statement_pb.ts";
+import { equalBytes } from "../core/bytes.ts";
 import { Reason, Refusal } from "../core/refusal.ts";
 import { UnusableFileError } from "../core/unusable-file.ts";
-import { Log } from "../log/log.ts";
+import { Log, type LogHead } from "../log/log.ts";
 import { boundedRequests } from "../rpc/handlers/bounds.ts";
 import { type ReadyAnswers, serveReadyAnswers } from "../rpc/ready/ready-answers.ts";
-import { checkSchema, type Database, openForReading } from "../store/database.ts";
+import { checkSchema, type Database, isDatabaseError, openForReading } from "../store/database.ts";
 import { type ReadCore, registryTime } from "./core.ts";
 import { decodeEffect } from "./effects.ts";
 import { decodeStatement, Keyring } from "./keyring.ts";
@@ -40,7 +41,7 @@ const pageSize = 256;
 
 /**
  * Answers a registry's reads in a process of its own, from the registry's file: what one processor can't answer alone. It
- * writes nothing. Before each answer it looks whether the registry has committed anything, so it is never behind a write that
+ * changes nothing. Before each answer it looks whether the registry has committed anything, so it is never behind a write that
  * somebody was told of; and it goes on while the registry is stopped.
  *
  * @throws UnusableFileError if there is no file yet, or the registry that wrote it was of another version or publishes other keys
@@ -66,28 +67,24 @@ function readerOn(db: Database, options: ReaderOptions): RegistryReader {
     clock,
     allowPlainHttp,
   };
-  checkKey(core);
+  const follow = createFollower(core, db, (effect, time) => reads.changed(effect, time));
   const outdated = Promise.withResolvers<Error>();
-  let keysPublished = false;
-  const follow = createFollower(core, db, (effect, time) => {
-    reads.changed(effect, time);
-    keysPublished ||= effect.$typeName === "omi.registry.v1.RegistryKeysPublished";
-  });
   let refusal: Refusal | undefined;
-  const catchUp = () => {
+  const unlessOutdated = (step: () => void) => {
     if (refusal !== undefined) throw refusal;
-    if (!follow()) return;
     try {
-      checkSchema(db, registryMigrations);
-      if (keysPublished) checkKey(core);
-      keysPublished = false;
+      step();
     } catch (error) {
+      // Such as an I/O error, which may pass: what was not done is done before the next answer.
+      if (isDatabaseError(error)) throw error;
       refusal = new Refusal(Reason.SHUTTING_DOWN, "this process has to be started anew");
       outdated.resolve(error as Error);
       throw refusal;
     }
   };
-  const reads = new Reads(core, options.answerCacheBytes ?? defaultAnswerCacheBytes, catchUp);
+  const reads = new Reads(core, options.answerCacheBytes ?? defaultAnswerCacheBytes, () => unlessOutdated(follow));
+  follow();
+
   const interceptors = [boundedRequests({ allowPlainHttp })];
   return {
     routes: (router) => serveReadyAnswers(router, ResolverService.methods, reads, { interceptors }),
@@ -100,31 +97,44 @@ function readerOn(db: Database, options: ReaderOptions): RegistryReader {
 
 /**
  * Follows the log that another process writes, without waiting for anything: the returned function tells of every write that was
- * committed before its call. While there was none, that is one look at memory that SQLite's connections share.
- *
- * @returns true if something was committed since the last time
+ * committed before its call, but for those from before the follower was made. While there was none, that is one look at memory
+ * that SQLite's connections share. After a write, and when it is called first, it throws UnusableFileError if this process can't
+ * answer from the file (any more). If it throws, its next call begins where it failed.
  */
-function createFollower({ log }: ReadCore, db: Database, changed: Reads["changed"]): () => boolean {
+function createFollower(core: ReadCore, db: Database, changed: Reads["changed"]): () => void {
+  const { log } = core;
   const version = db.prepare<[], number>("PRAGMA data_version").pluck();
-  let seenVersion = version.get();
-  let seenIndex = log.head().index;
+  let seenVersion: number | undefined;
+  let seen: Pick<LogHead, "index" | "hash"> = log.head();
+  let keysPublished = true;
   return () => {
     const now = version.get();
-    if (now === seenVersion) return false;
+    if (now === seenVersion) return;
     log.refresh();
+    // First, as what another version wrote can't be read.
+    checkSchema(db, registryMigrations);
+    if (!equalBytes(log.hashAt(BigInt(seen.index)), seen.hash))
+      throw notTheSame(`the log in ${db.name} is another one`);
     let count: number;
     do {
-      const entries = log.read(seenIndex + 1, pageSize);
-      for (const { index, time, effectType, effect } of entries) {
-        changed(decodeEffect(effectType, effect), time);
-        seenIndex = index;
+      const entries = log.read(seen.index + 1, pageSize);
+      for (const entry of entries) {
+        const effect = decodeEffect(entry.effectType, entry.effect);
+        changed(effect, entry.time);
+        keysPublished ||= effect.$typeName === "omi.registry.v1.RegistryKeysPublished";
+        seen = entry;
       }
       count = entries.length;
     } while (count === pageSize);
+    if (keysPublished) checkKey(core);
+    keysPublished = false;
     // What was committed meanwhile has moved the version again.
     seenVersion = now;
-    return true;
   };
+}
+
+function notTheSame(problem: string): UnusableFileError {
+  return new UnusableFileError(problem, "Start the registry, then its readers anew.");
 }
 
 /** @throws UnusableFileError if nobody would believe what this process signs */

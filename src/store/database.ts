@@ -77,6 +77,11 @@ export function checkSchema(db: Database, migrations: readonly Migration[]): voi
   );
 }
 
+/** True for what SQLite reports: an I/O error, a full disk, a file that is locked or damaged. */
+export function isDatabaseError(error: unknown): boolean {
+  return error instanceof BetterSqlite3.SqliteError;
+}
+
 function schemaVersion(db: Database): number {
   return Number(db.pragma("user_version", { simple: true }));
 }

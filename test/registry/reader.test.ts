@@ -1,15 +1,25 @@
 import { join } from "node:path";
+import { create } from "@bufbuild/protobuf";
 import { createConnectTransport } from "@connectrpc/connect-node";
+import BetterSqlite3 from "better-sqlite3";
 import pino from "pino";
 import { expect, onTestFinished, test } from "vitest";
-import { RegistryAnswerSchema } from "../../gen/omi/registry/v1/registry_pb.ts";
+import { KeyAlgorithm } from "../../gen/omi/key/v1/key_pb.ts";
+import { RegistryKeysPublishedSchema } from "../../gen/omi/registry/v1/log_pb.ts";
+import { RegistryAnswerSchema, RegistryKeysSchema } from "../../gen/omi/registry/v1/registry_pb.ts";
 import { ServiceAnswerSchema, ServiceStatus } from "../../gen/omi/registry/v1/service_pb.ts";
+import type { Clock } from "../../src/core/clock.ts";
 import { Reason } from "../../src/core/refusal.ts";
+import { UnusableFileError } from "../../src/core/unusable-file.ts";
+import { Log } from "../../src/log/log.ts";
+import { encodeEffect } from "../../src/registry/effects.ts";
+import { encodeStatement } from "../../src/registry/keyring.ts";
 import { registryMigrations } from "../../src/registry/migrations.ts";
-import { createRegistryReader, type ReaderOptions } from "../../src/registry/reader.ts";
+import { Projection } from "../../src/registry/projection.ts";
+import { createRegistryReader, type ReaderOptions, type RegistryReader } from "../../src/registry/reader.ts";
 import { createServer } from "../../src/rpc/server.ts";
-import { openAnswer } from "../../src/statement/statement.ts";
-import { openDatabase } from "../../src/store/database.ts";
+import { openAnswer, signStatement, statementId } from "../../src/statement/statement.ts";
+import { type Database, openDatabase } from "../../src/store/database.ts";
 import { dumpOf, type FileRegistry, startFileRegistry } from "../contract/support/file-registry.ts";
 import { refused } from "../contract/support/refused.ts";
 import {
@@ -89,7 +99,7 @@ test.each([false, true])("what was written is read at once (with a nonce: %s)", 
     const after = await read(reader, service, fresh);
     expect(after.keys[0]?.keyId).not.toBe(before.keys[0]?.keyId);
     expect(after).toEqual(await read(registry, service, true));
-    registry.clock.advance(3600 * 24 * 40);
+    registry.clock.advance(300);
   }
   await registry.registry.suspendService({ statement: suspendOf(registry.clock, service) });
   expect(await read(reader, service, fresh)).toMatchObject({ status: ServiceStatus.SUSPENDED, keys: [] });
@@ -157,23 +167,114 @@ test("there is no reader before its registry, nor of another version, nor with a
   expect(dumpOf(old)).toEqual([]);
 });
 
+/** Whether a reader has ended by now, and with what. */
+function endOf({ outdated }: RegistryReader) {
+  let error: Error | undefined;
+  void outdated.then((reason) => {
+    error = reason;
+  });
+  return async () => {
+    await Promise.resolve();
+    return error;
+  };
+}
+
+/** A second connection to a registry's file, for what the registry itself would not do. */
+function connectionTo({ file }: FileRegistry): Database {
+  const db = openDatabase(file, registryMigrations);
+  onTestFinished(() => void db.close());
+  return db;
+}
+
+/** Adds to the log what no registry of this version does. */
+function appendUnknown(db: Database): void {
+  const log = new Log(db);
+  const head = log.head();
+  const bytes = testNonce();
+  log.append(head, {
+    time: head.time,
+    statementId: bytes,
+    statement: bytes,
+    private: false,
+    effectType: "omi.registry.v1.NotKnownYet",
+    effect: bytes,
+  });
+}
+
+/** Publishes a key set with other keys, signed by one that the clients know. */
+function publishOtherKeys(db: Database, { key }: FileRegistry): void {
+  const [version, { publicKey }] = [2n, testKey("registry 2")];
+  const header = { issuedAt: 0n };
+  const keys = [{ publicKey, algorithm: KeyAlgorithm.ED25519 }];
+  const set = signStatement(RegistryKeysSchema, { header, domain: registryDomain, version, keys }, key);
+  const effect = create(RegistryKeysPublishedSchema, { version });
+  const log = new Log(db);
+  db.transaction(() => {
+    const head = log.head();
+    const entry = { time: head.time, statementId: statementId(set), statement: encodeStatement(set) };
+    new Projection(db).apply({ ...entry, effect });
+    log.append(head, { ...entry, private: false, effectType: effect.$typeName, effect: encodeEffect(effect) });
+  })();
+}
+
+test.each([
+  [
+    "brings the file to its version",
+    (db: Database) => db.exec("ALTER TABLE log RENAME TO entries; PRAGMA user_version = 99"),
+  ],
+  ["writes what this one does not know", appendUnknown],
+])("a reader ends when a registry of a newer version %s", async (_, write) => {
+  const { registry, service, reader } = await started();
+  const end = endOf(reader.reader);
+  write(connectionTo(registry));
+  for (const fresh of [false, true]) await refused(read(reader, service, fresh), Reason.SHUTTING_DOWN);
+  expect(await end()).toBeInstanceOf(UnusableFileError);
+});
+
+test("a reader misses nothing that is committed while it starts", async () => {
+  const { registry, service } = await started();
+  const db = connectionTo(registry);
+  let published = false;
+  const now = () => {
+    if (!published) publishOtherKeys(db, registry);
+    published = true;
+    return registry.clock.now();
+  };
+  const setTimer: Clock["setTimer"] = (...args) => registry.clock.setTimer(...args);
+  const reader = await startReader(registry, { clock: { now, setTimer } });
+  await refused(read(reader, service), Reason.SHUTTING_DOWN);
+});
+
+test("a reader ends when its file is restored to what it was before", async () => {
+  const { registry, service, reader } = await started();
+  const end = endOf(reader.reader);
+  const before = join(temporaryFolder(), "before.db");
+  await connectionTo(registry).backup(before);
+  const bound = await bindTestService(registry, service.app, "another");
+  expect((await read(reader, bound)).status).toBe(ServiceStatus.ACTIVE);
+
+  await registry.halt();
+  const backup = new BetterSqlite3(before);
+  await backup.backup(registry.file);
+  backup.close();
+  for (const fresh of [false, true]) await refused(read(reader, bound, fresh), Reason.SHUTTING_DOWN);
+  expect(await end()).toBeInstanceOf(UnusableFileError);
+});
+
 test("a reader follows to a key set that its key is in, and ends with the first one that it is not in", async () => {
   const registry = await startFileRegistry();
   const [first, second] = [registry.key, testKey("registry 2")];
   const service = await bindTestService(registry, await registerTestApp(registry));
   const reader = await startReader(registry);
-  let ended = false;
-  void reader.reader.outdated.then(() => {
-    ended = true;
-  });
+  const end = endOf(reader.reader);
   const always = { notBefore: 0, notAfter: 0 };
 
   const both = await registry.restarted({ keys: [first, second].map((key) => ({ key, ...always })) });
   expect((await read(reader, service)).status).toBe(ServiceStatus.ACTIVE);
-  expect(ended).toBe(false);
+  expect(await end()).toBeUndefined();
 
   await both.restarted({ keys: [{ key: second, ...always }] });
   await refused(read(reader, service), Reason.SHUTTING_DOWN);
   await refused(read(reader, service, true), Reason.SHUTTING_DOWN);
-  expect(ended).toBe(true);
+  expect(await end()).toBeInstanceOf(UnusableFileError);
 });
