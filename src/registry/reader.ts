@@ -7,7 +7,7 @@ import { UnusableFileError } from "../core/unusable-file.ts";
 import { Log, type LogHead } from "../log/log.ts";
 import { boundedRequests } from "../rpc/handlers/bounds.ts";
 import { type ReadyAnswers, serveReadyAnswers } from "../rpc/ready/ready-answers.ts";
-import { checkSchema, type Database, isDatabaseError, openForReading } from "../store/database.ts";
+import { checkSchema, type Database, fileAt, isDatabaseError, openForReading } from "../store/database.ts";
 import { type ReadCore, registryTime } from "./core.ts";
 import { decodeEffect } from "./effects.ts";
 import { decodeStatement, Keyring } from "./keyring.ts";
@@ -39,24 +39,32 @@ export interface RegistryReader {
 /** How many entries of the log are read at a time. */
 const pageSize = 256;
 
+/** How often a reader looks at its file when nobody asks, in milliseconds. */
+const lookIntervalMs = 1000;
+
 /**
  * Answers a registry's reads in a process of its own, from the registry's file: what one processor can't answer alone. It
  * changes nothing. Before each answer it looks whether the registry has committed anything, so it is never behind a write that
- * somebody was told of; and it goes on while the registry is stopped.
+ * somebody was told of; and it goes on while the registry is stopped. It looks once a second as well, so that little has come
+ * together when somebody asks, and it notices that another file was put in the place of its own.
  *
  * @throws UnusableFileError if there is no file yet, or the registry that wrote it was of another version or publishes other keys
  */
 export function createRegistryReader(options: ReaderOptions): RegistryReader {
-  const db = openForReading(options.databaseFile, registryMigrations);
+  const { databaseFile } = options;
+  // Before it is opened: should another one be put in its place just then, that is noticed.
+  const file = fileAt(databaseFile);
+  const isInPlace = () => fileAt(databaseFile) === file;
+  const db = openForReading(databaseFile, registryMigrations);
   try {
-    return readerOn(db, options);
+    return readerOn(db, isInPlace, options);
   } catch (error) {
     db.close();
     throw error;
   }
 }
 
-function readerOn(db: Database, options: ReaderOptions): RegistryReader {
+function readerOn(db: Database, isInPlace: () => boolean, options: ReaderOptions): RegistryReader {
   const { domain, keys, clock, allowPlainHttp = () => false } = options;
   const core: ReadCore = {
     domain,
@@ -85,13 +93,30 @@ function readerOn(db: Database, options: ReaderOptions): RegistryReader {
   const reads = new Reads(core, options.answerCacheBytes ?? defaultAnswerCacheBytes, () => unlessOutdated(follow));
   follow();
 
+  let stopLooking: () => void;
+  const look = () => {
+    stopLooking = clock.setTimer(lookIntervalMs, look);
+    try {
+      unlessOutdated(() => {
+        if (!isInPlace()) throw notTheSame(`${db.name} is not the file any more that it was`);
+        follow();
+      });
+    } catch {
+      // Whoever asks is told, and whoever waits for `outdated`.
+    }
+  };
+  look();
+
   const interceptors = [boundedRequests({ allowPlainHttp })];
   return {
     routes: (router) => serveReadyAnswers(router, ResolverService.methods, reads, { interceptors }),
     answers: reads,
     keySet: () => publishedKeySet(core.store),
     outdated: outdated.promise,
-    close: () => db.close(),
+    close() {
+      stopLooking();
+      db.close();
+    },
   };
 }
 

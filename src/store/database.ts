@@ -1,4 +1,4 @@
-import { chmodSync, existsSync } from "node:fs";
+import { chmodSync, existsSync, statSync } from "node:fs";
 import BetterSqlite3 from "better-sqlite3";
 import { UnusableFileError } from "../core/unusable-file.ts";
 import { makeFile } from "./make-file.ts";
@@ -75,6 +75,12 @@ export function checkSchema(db: Database, migrations: readonly Migration[]): voi
     `${db.name} is of another version (schema ${seen}, this version knows ${migrations.length})`,
     "Start the process that writes it with this version first.",
   );
+}
+
+/** Which file a path leads to: something else when another one was put in its place; undefined if there is none. */
+export function fileAt(path: string): string | undefined {
+  const found = statSync(path, { bigint: true, throwIfNoEntry: false });
+  return found && `${found.dev}:${found.ino}`;
 }
 
 /** True for what SQLite reports: an I/O error, a full disk, a file that is locked or damaged. */

@@ -1,3 +1,4 @@
+import { copyFileSync, renameSync } from "node:fs";
 import { join } from "node:path";
 import { create } from "@bufbuild/protobuf";
 import { createConnectTransport } from "@connectrpc/connect-node";
@@ -243,6 +244,26 @@ test("a reader misses nothing that is committed while it starts", async () => {
   const setTimer: Clock["setTimer"] = (...args) => registry.clock.setTimer(...args);
   const reader = await startReader(registry, { clock: { now, setTimer } });
   await refused(read(reader, service), Reason.SHUTTING_DOWN);
+});
+
+test("a reader that nobody asks ends too", async () => {
+  const { registry, reader } = await started();
+  const end = endOf(reader.reader);
+  publishOtherKeys(connectionTo(registry), registry);
+  registry.clock.advance(1);
+  expect(await end()).toBeInstanceOf(UnusableFileError);
+});
+
+test("a reader ends when another file is put in the place of its own", async () => {
+  const { registry, service, reader } = await started();
+  const end = endOf(reader.reader);
+  copyFileSync(registry.file, `${registry.file}.copy`);
+  registry.clock.advance(1);
+  expect(await end()).toBeUndefined();
+  renameSync(`${registry.file}.copy`, registry.file);
+  registry.clock.advance(1);
+  expect(await end()).toBeInstanceOf(UnusableFileError);
+  for (const fresh of [false, true]) await refused(read(reader, service, fresh), Reason.SHUTTING_DOWN);
 });
 
 test("a reader ends when its file is restored to what it was before", async () => {
