@@ -1,4 +1,4 @@
-import { mkdirSync, statSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, onTestFinished, test } from "vitest";
 import { UnusableFileError } from "../../src/core/unusable-file.ts";
@@ -82,6 +82,37 @@ test.each([
   const folder = newPath();
   mkdirSync(folder);
   for (const path of [text, folder]) expect(() => opened(path, [first])).toThrow(UnusableFileError);
+});
+
+test("a reader sees each commit, keeps none from its file, and closes the file as the writer would", () => {
+  const path = newPath();
+  const writer = openDatabase(path, [first]);
+  const reader = openForReading(path, [first]);
+  const note = "n".repeat(100_000);
+  const insert = writer.prepare("INSERT INTO notes VALUES (?)");
+  const count = reader.prepare<[], number>("SELECT count(*) FROM notes").pluck();
+  let largest = 0;
+  for (let written = 1; written <= 150; written++) {
+    insert.run(note);
+    expect(count.get()).toBe(1 + written);
+    largest = Math.max(largest, statSync(`${path}-wal`).size);
+  }
+  // 15 MB were written; SQLite begins the write-ahead log anew after about 4 MB, as long as nobody needs what is in it.
+  expect(largest).toBeLessThan(8_000_000);
+
+  writer.close();
+  expect(count.get()).toBe(151);
+  reader.close();
+  expect(existsSync(`${path}-wal`)).toBe(false);
+  expect(notes(open(path))).toHaveLength(151);
+});
+
+test("a reader writes nothing", () => {
+  const path = newPath();
+  open(path);
+  const reader = openForReading(path, [first]);
+  onTestFinished(() => void reader.close());
+  expect(() => reader.exec("INSERT INTO notes VALUES ('mine')")).toThrow(/readonly/);
 });
 
 test("a database in memory needs no file", () => {
