@@ -1,4 +1,4 @@
-import { closeSync, constants, fstatSync, fsyncSync, openSync, readSync, writeSync } from "node:fs";
+import { closeSync, constants, fstatSync, openSync, readSync, unlinkSync, writeFileSync } from "node:fs";
 import { KeyRole } from "../../gen/omi/key/v1/key_pb.ts";
 import { fromBase64Url, toBase64Url } from "./bytes.ts";
 
@@ -55,7 +55,7 @@ export function parseKeyRole(name: string): KeyRole | undefined {
 /**
  * Writes a key into a new file that only its owner can read (0600), and waits until it is on disk.
  *
- * @throws KeyFileError if the path exists already (a key is never overwritten) or can't be written
+ * @throws KeyFileError if the path exists already (a key is never overwritten), or it can't be written: nothing is left of it then
  */
 export function writeKeyFile(path: string, key: KeyFile): void {
   const role = keyRoleName(key.role);
@@ -73,8 +73,15 @@ export function writeKeyFile(path: string, key: KeyFile): void {
   );
   const file = open(path, "wx");
   try {
-    writeSync(file, `${text}\n`);
-    fsyncSync(file);
+    writeFileSync(file, `${text}\n`, { flush: true });
+  } catch (error) {
+    // Part of a key would look like one, and stand in the way of the next attempt. A crash just here leaves it nevertheless.
+    unlinkSync(path);
+    throw new KeyFileError(
+      `${path} can't be written (${codeOf(error)})`,
+      "Make room there, or choose another path.",
+      error,
+    );
   } finally {
     closeSync(file);
   }
@@ -118,13 +125,17 @@ function open(path: string, flags: string | number): number {
   try {
     return openSync(path, flags, 0o600);
   } catch (error) {
-    const code = (error as NodeJS.ErrnoException).code;
+    const code = codeOf(error);
     if (code === "EEXIST") {
       throw new KeyFileError(`${path} exists already`, "Choose another path; a key is never overwritten.");
     }
     if (code === "ENOENT") throw new KeyFileError(`${path} does not exist`, "Check the path.");
     throw new KeyFileError(`${path} can't be opened (${code})`, "Check the path and your rights there.", error);
   }
+}
+
+function codeOf(error: unknown): string | undefined {
+  return (error as NodeJS.ErrnoException).code;
 }
 
 function parseKeyFile(path: string, text: string): KeyFile {

@@ -1,4 +1,4 @@
-import { readFileSync, statSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { temporaryFolder } from "../support/files.ts";
@@ -20,6 +20,13 @@ test("keygen makes a file that only its owner can read, and prints the public ha
   const { seed, key_id, public_key } = JSON.parse(readFileSync(path, "utf8"));
   expect(JSON.parse(stdout)).toEqual({ role: "master", file: path, key_id, public_key });
   expect(stdout + stderr).not.toContain(seed);
+});
+
+test("a key that can't be written ends keygen with 2, and leaves nothing that would be in the way later", async () => {
+  const path = join(temporaryFolder(), "master.json");
+  const { code, stderr } = await omi(["keygen", "--out", path], { diskIsFull: true });
+  expect([code, stderr]).toEqual([2, expect.stringContaining("can't be written")]);
+  expect(existsSync(path)).toBe(false);
 });
 
 test.each([[["--help"]], [["keygen", "--json"]]])(

@@ -25,11 +25,15 @@ export function omi(
     stdoutTo?: string;
     /** True for a reader who is gone before anything is written. */
     closeStdout?: boolean;
+    /** True if no file can take a byte more. */
+    diskIsFull?: boolean;
   } = {},
 ): Promise<Ended> {
   const launcher = new URL("../../src/omi.js", import.meta.url).pathname;
   const output = options.stdoutTo === undefined ? undefined : openSync(options.stdoutTo, "w");
-  const child = spawn(process.execPath, [launcher, ...args], {
+  const full = options.diskIsFull === true ? ["sh", "-c", `trap '' XFSZ; ulimit -f 0; exec "$0" "$@"`] : [];
+  const [command = "", ...words] = [...full, process.execPath, launcher, ...args];
+  const child = spawn(command, words, {
     env: { ...process.env, ...options.env },
     stdio: ["pipe", output ?? "pipe", "pipe"],
   });
