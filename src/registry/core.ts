@@ -48,6 +48,6 @@ export interface RegistryCore extends ReadCore {
 }
 
 /** Registry time in Unix seconds: the wall clock, but never before what the log has seen. */
-export function registryTime(core: Pick<RegistryCore, "clock" | "log">): number {
+export function registryTime(core: Pick<ReadCore, "clock" | "log">): number {
   return Math.max(Math.floor(core.clock.now() / 1000), core.log.head().time);
 }

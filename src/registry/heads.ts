@@ -23,7 +23,7 @@ export function signHeads(
   const now = registryTime(core);
   const head = core.log.head();
   const apps = [...new Set(appIds)].sort().flatMap((appId) => {
-    const app = core.store.app(appId);
+    const app = core.store.appState(appId);
     return app === undefined ? [] : [{ appId, sequence: BigInt(app.sequence) }];
   });
   const expiresAt = Math.min(now + headsLifeSeconds, core.keyring.signingKeyEnd(now));

@@ -4,8 +4,8 @@ import type { Database } from "./database.ts";
  * Keeps what was read of a table that is read far more often than it is written. Only what is committed is kept: nothing
  * that was read within a transaction, so that what it changed does not outlive it if it is rolled back.
  *
- * Whoever changes the table says so with {@link forget} or {@link clear} after the change; that is all, as all changes of a
- * part are made by this process.
+ * Whoever changes the table says so with {@link forget} or {@link clear} after the change. In a process that only reads, whoever
+ * notices that another one has written calls {@link clear}.
  */
 export class CommittedCache<Value> {
   readonly #db: Database;
