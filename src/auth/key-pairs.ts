@@ -1,7 +1,7 @@
+import { LruCache } from "../core/lru-cache.ts";
 import type { Random } from "../core/random.ts";
 import { createSigningKey, exportSeed, type SigningKey } from "../statement/crypto.ts";
 import { SEED_LENGTH } from "../statement/ed25519-form.ts";
-import { LruCache } from "../statement/lru-cache.ts";
 import { CommittedCache } from "../store/committed-cache.ts";
 import type { Database } from "../store/database.ts";
 

@@ -1,9 +1,9 @@
 import type { DirectoryEntry } from "../../gen/omi/directory/v1/directory_pb.ts";
 import type { Clock } from "../core/clock.ts";
 import { isDomain } from "../core/domain.ts";
+import { LruCache } from "../core/lru-cache.ts";
 import { Reason, Refusal } from "../core/refusal.ts";
 import type { Dialer } from "../rpc/client/dial.ts";
-import { LruCache } from "../statement/lru-cache.ts";
 import { readWellKnown } from "./well-known.ts";
 
 export { providerKey } from "./entry.ts";

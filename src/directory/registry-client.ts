@@ -20,9 +20,9 @@ import {
   ServiceListAnswerSchema,
 } from "../../gen/omi/registry/v1/service_pb.ts";
 import type { AnswerHeader, Statement } from "../../gen/omi/statement/v1/statement_pb.ts";
+import { LruCache } from "../core/lru-cache.ts";
 import type { Random } from "../core/random.ts";
 import { isRefusal, Reason, Refusal } from "../core/refusal.ts";
-import { LruCache } from "../statement/lru-cache.ts";
 import { type OpenedAnswer, statementId } from "../statement/statement.ts";
 import { answerInvalid } from "./answer-invalid.ts";
 import { RegistryConnection, type RegistryConnectionOptions } from "./registry-connection.ts";

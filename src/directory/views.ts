@@ -1,7 +1,7 @@
 import type { App } from "../../gen/omi/registry/v1/app_pb.ts";
 import type { Service } from "../../gen/omi/registry/v1/service_pb.ts";
 import type { Clock } from "../core/clock.ts";
-import { LruCache } from "../statement/lru-cache.ts";
+import { LruCache } from "../core/lru-cache.ts";
 import type { Registries } from "./registries.ts";
 import type { Verified } from "./verified.ts";
 import { type Reading, View } from "./view.ts";

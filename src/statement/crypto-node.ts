@@ -7,9 +7,9 @@ import {
   verify as verifyBytes,
 } from "node:crypto";
 import { fromBase64Url } from "../core/bytes.ts";
+import { LruCache } from "../core/lru-cache.ts";
 import type { SigningKey, StatementCrypto } from "./crypto.ts";
 import { hasStrictForm, SEED_LENGTH } from "./ed25519-form.ts";
-import { LruCache } from "./lru-cache.ts";
 import { jwkThumbprint } from "./thumbprint.ts";
 
 export { publicKeyProblem } from "./public-key.ts";

@@ -1,5 +1,5 @@
+import { LruCache } from "../core/lru-cache.ts";
 import { hasCanonicalY, isSmallOrder, PUBLIC_KEY_LENGTH } from "./ed25519-form.ts";
-import { LruCache } from "./lru-cache.ts";
 import { isOnCurve } from "./on-curve.ts";
 
 /** Why 32 bytes, or another number of them, are not accepted as an Ed25519 public key. */

@@ -1,4 +1,4 @@
-import { LruCache } from "../statement/lru-cache.ts";
+import { LruCache } from "../core/lru-cache.ts";
 import {
   type AcceptedToken,
   type AuthenticToken,

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { LruCache } from "../../src/statement/lru-cache.ts";
+import { LruCache } from "../../src/core/lru-cache.ts";
 
 test("drops what was not used for the longest time", () => {
   const cache = new LruCache<string, number>(2);
