@@ -1,6 +1,7 @@
 import type { KeyRole } from "../../gen/omi/key/v1/key_pb.ts";
 import type { NamespaceStatus } from "../../gen/omi/registry/v1/namespace_pb.ts";
 import type { ServiceStatus } from "../../gen/omi/registry/v1/service_pb.ts";
+import { keyIdOf } from "../statement/key-id.ts";
 import type { Database } from "../store/database.ts";
 import { integerParameter } from "../store/parameters.ts";
 
@@ -247,6 +248,11 @@ export class RegistryStore {
   /** A proven key of any role and state. */
   key(keyId: string): KeyRow | undefined {
     return this.#key.get(keyId);
+  }
+
+  /** True if the key holds, or held, any role at this registry; the registry's own are among them. */
+  keyUsed(publicKey: Uint8Array): boolean {
+    return this.key(keyIdOf(publicKey)) !== undefined;
   }
 
   /** The keys that count at `now` (Unix seconds): the active one first, then those in grace, the longest first. */

@@ -15,7 +15,6 @@ import { lookUpProvider, requirePresent, verifyPossession } from "../nested.ts";
 import { decideAuthAnnouncement, requireSameAsAnswer } from "../rules/auth.ts";
 import { registeredSigner } from "../signers.ts";
 import { KeyState } from "../store.ts";
-import { isKeyUsed } from "./claim-namespace.ts";
 
 /** Announces an app's Auth Provider. */
 export async function announceAuth(core: RegistryCore, request: AnnounceAuthRequest) {
@@ -30,8 +29,8 @@ export async function announceAuth(core: RegistryCore, request: AnnounceAuthRequ
       const facts = {
         app: core.store.app(message.appId),
         activeAuthKey: authKeys.find((key) => key.state === KeyState.ACTIVE),
-        authKeyUsed: isKeyUsed(core, message.authPublicKey),
-        serviceKeyUsed: isKeyUsed(core, message.servicePublicKey),
+        authKeyUsed: core.store.keyUsed(message.authPublicKey),
+        serviceKeyUsed: core.store.keyUsed(message.servicePublicKey),
         provider,
       };
       return decideAuthAnnouncement(facts, message, header.signer, core.policy, now);

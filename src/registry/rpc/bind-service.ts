@@ -16,7 +16,6 @@ import { requireApp, requireMaster } from "../rules/authority.ts";
 import { decideBinding, requireConsistentBinding, type VerifiedBinding } from "../rules/binding.ts";
 import { ownSigner } from "../signers.ts";
 import { checkProviderUrl } from "./announce-auth.ts";
-import { isKeyUsed } from "./claim-namespace.ts";
 
 /** Binds a service to an app. */
 export async function bindService(core: RegistryCore, request: BindServiceRequest) {
@@ -31,7 +30,7 @@ export async function bindService(core: RegistryCore, request: BindServiceReques
         app: core.store.app(message.appId),
         service: core.store.service(message.appId, message.serviceId),
         usedProof: core.store.proof(verified.proofId),
-        keyUsed: isKeyUsed(core, message.publicKey),
+        keyUsed: core.store.keyUsed(message.publicKey),
       };
       return decideBinding(facts, verified, header.signer, now);
     },

@@ -6,7 +6,6 @@ import { fieldInvalid } from "../../core/field-invalid.ts";
 import { foldName } from "../../core/names.ts";
 import type { Refusal } from "../../core/refusal.ts";
 import { sha256 } from "../../statement/crypto.ts";
-import { keyIdOf } from "../../statement/key-id.ts";
 import { type Acceptance, accept } from "../accept.ts";
 import { codeHash, newCode, sendCode } from "../activation.ts";
 import { namespaceAnswer } from "../answers.ts";
@@ -37,7 +36,7 @@ export async function claimNamespace(core: RegistryCore, request: ClaimNamespace
       const effect = decideNamespaceClaim(
         {
           taken: core.store.namespaceTaken(foldName(message.namespaceClaim)),
-          masterKeyUsed: isKeyUsed(core, message.publicKey),
+          masterKeyUsed: core.store.keyUsed(message.publicKey),
         },
         message,
         core.policy,
@@ -57,11 +56,6 @@ export async function claimNamespace(core: RegistryCore, request: ClaimNamespace
   // After the commit: a crash here leaves a pending namespace whose code nobody got; its owner can ask for another.
   if (isNew && code !== undefined) await sendCode(core, { namespace: message.namespaceClaim, email, code });
   return { answer: namespaceAnswer(core, message.namespaceClaim, id) };
-}
-
-/** True if the key holds, or held, any role at this registry; the registry's own are among them. */
-export function isKeyUsed(core: RegistryCore, publicKey: Uint8Array): boolean {
-  return core.store.key(keyIdOf(publicKey)) !== undefined;
 }
 
 function checkContact(claim: NamespaceClaim, email: string, salt: Uint8Array, needed: boolean): void {

@@ -8,7 +8,6 @@ import { requirePresent, verifyPossession } from "../nested.ts";
 import { decideRotation } from "../rules/service.ts";
 import { loadServiceFacts } from "../service-facts.ts";
 import { registeredSigner } from "../signers.ts";
-import { isKeyUsed } from "./claim-namespace.ts";
 
 /** Replaces a service's key. */
 export async function rotateKey(core: RegistryCore, request: RotateKeyRequest) {
@@ -35,7 +34,7 @@ export async function rotateKey(core: RegistryCore, request: RotateKeyRequest) {
       const { message } = opened;
       const facts = {
         ...loadServiceFacts(core, message.appId, message.serviceId, now),
-        newKeyUsed: isKeyUsed(core, message.newPublicKey),
+        newKeyUsed: core.store.keyUsed(message.newPublicKey),
       };
       return decideRotation(facts, message, registeredSigner(core, opened, RotationSchema), core.policy, now);
     },
