@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { writeFileSync } from "node:fs";
+import { copyFileSync, renameSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { createInterface } from "node:readline";
 import { createConnectTransport } from "@connectrpc/connect-node";
@@ -94,6 +94,17 @@ test("readers share a port, know of every write at once, and go on when their re
   expect(await end(second.child, "SIGTERM")).toEqual([0, null]);
   expect(await end(first.child, "SIGTERM")).toEqual([0, null]);
   expect((await omi(rebuild)).code).toBe(0);
+});
+
+test("a reader whose file was replaced ends with 2 by itself", async () => {
+  const file = configFile();
+  await serve([file]);
+  const { child } = await serve([file, "--reader"], { OMI_SERVE_REGISTRY__READER_PORT: "0" });
+  const database = join(dirname(file), "registry.db");
+  const exit = once(child, "exit");
+  copyFileSync(database, `${database}.copy`);
+  renameSync(`${database}.copy`, database);
+  expect(await exit).toEqual([2, null]);
 });
 
 test.each([
