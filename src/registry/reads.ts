@@ -127,7 +127,8 @@ export class Reads implements ReadyAnswers {
 
   /**
    * Forgets what an effect changes. To be called in the write's own transaction: it runs without a pause up to the commit,
-   * so no read comes in between, and if the commit fails, nothing was lost but work.
+   * so no read comes in between, and if the commit fails, nothing was lost but work. A reader's `catchUp` calls it for the commits
+   * of its registry, before the next answer.
    *
    * @param now - the time of the log entry, in Unix seconds
    */
