@@ -4,25 +4,22 @@ import type { Statement } from "../../gen/omi/statement/v1/statement_pb.ts";
 import { equalBytes } from "../core/bytes.ts";
 import { Reason, Refusal } from "../core/refusal.ts";
 import { UnusableFileError } from "../core/unusable-file.ts";
-import { Log, type LogHead } from "../log/log.ts";
+import type { LogHead } from "../log/log.ts";
 import { boundedRequests } from "../rpc/handlers/bounds.ts";
 import { type ReadyAnswers, serveReadyAnswers } from "../rpc/ready/ready-answers.ts";
 import { checkSchema, type Database, fileAt, isDatabaseError, openForReading } from "../store/database.ts";
-import { type ReadCore, registryTime } from "./core.ts";
+import { createReadCore, type ReadCore, type ReadOptions, registryTime } from "./core.ts";
 import { decodeEffect } from "./effects.ts";
-import { decodeStatement, Keyring } from "./keyring.ts";
+import { decodeStatement } from "./keyring.ts";
 import { registryMigrations } from "./migrations.ts";
 import { publishedKeySet } from "./publish-keys.ts";
 import { defaultAnswerCacheBytes, Reads } from "./reads.ts";
-import { defaultPolicy } from "./rules/policy.ts";
-import type { RegistryOptions } from "./service.ts";
-import { RegistryStore } from "./store.ts";
 
-/** What a reader is made of: of what its registry is made of, that which reads need. */
-export type ReaderOptions = Pick<
-  RegistryOptions,
-  "domain" | "databaseFile" | "keys" | "policy" | "clock" | "allowPlainHttp" | "answerCacheBytes"
->;
+/** What a reader is made of: the same as its registry's reads. */
+export interface ReaderOptions extends ReadOptions {
+  /** The registry's SQLite file. */
+  databaseFile: string;
+}
 
 /** A running reader, to be mounted on a server. */
 export interface RegistryReader {
@@ -65,16 +62,7 @@ export function createRegistryReader(options: ReaderOptions): RegistryReader {
 }
 
 function readerOn(db: Database, isInPlace: () => boolean, options: ReaderOptions): RegistryReader {
-  const { domain, keys, clock, allowPlainHttp = () => false } = options;
-  const core: ReadCore = {
-    domain,
-    policy: { ...defaultPolicy, ...options.policy },
-    store: new RegistryStore(db),
-    log: new Log(db),
-    keyring: new Keyring(domain, keys),
-    clock,
-    allowPlainHttp,
-  };
+  const core = createReadCore(db, options);
   const follow = createFollower(core, db, (effect, time) => reads.changed(effect, time));
   const outdated = Promise.withResolvers<Error>();
   let refusal: Refusal | undefined;
@@ -95,7 +83,7 @@ function readerOn(db: Database, isInPlace: () => boolean, options: ReaderOptions
 
   let stopLooking: () => void;
   const look = () => {
-    stopLooking = clock.setTimer(lookIntervalMs, look);
+    stopLooking = core.clock.setTimer(lookIntervalMs, look);
     try {
       unlessOutdated(() => {
         if (!isInPlace()) throw notTheSame(`${db.name} is not the file any more that it was`);
@@ -107,7 +95,7 @@ function readerOn(db: Database, isInPlace: () => boolean, options: ReaderOptions
   };
   look();
 
-  const interceptors = [boundedRequests({ allowPlainHttp })];
+  const interceptors = [boundedRequests({ allowPlainHttp: core.allowPlainHttp })];
   return {
     routes: (router) => serveReadyAnswers(router, ResolverService.methods, reads, { interceptors }),
     answers: reads,

@@ -6,14 +6,12 @@ import { ActivationPolicy } from "../../gen/omi/registry/v1/registry_pb.ts";
 import { RegistryService } from "../../gen/omi/registry/v1/registry_service_pb.ts";
 import { ResolverService } from "../../gen/omi/registry/v1/resolver_service_pb.ts";
 import type { Statement } from "../../gen/omi/statement/v1/statement_pb.ts";
-import type { Clock } from "../core/clock.ts";
 import type { Random } from "../core/random.ts";
 import type { Directory } from "../directory/directory.ts";
 import { Alarm } from "../events/alarm.ts";
 import { startOutbox } from "../events/outbox.ts";
 import type { Publisher } from "../events/publisher.ts";
 import { WatchHub } from "../events/watch-hub.ts";
-import { Log } from "../log/log.ts";
 import { requestContext } from "../rpc/call/context.ts";
 import { sourceOf } from "../rpc/call/source.ts";
 import { boundedRequests } from "../rpc/handlers/bounds.ts";
@@ -25,8 +23,7 @@ import { Throttle } from "../store/throttle.ts";
 import { WriteQueue } from "../store/write-queue.ts";
 import type { CodeSender } from "./activation.ts";
 import { type CodeLimits, defaultCodeLimits } from "./code-throttle.ts";
-import type { RegistryCore } from "./core.ts";
-import { type ConfiguredKey, Keyring } from "./keyring.ts";
+import { createReadCore, type ReadOptions, type RegistryCore } from "./core.ts";
 import { registryMigrations } from "./migrations.ts";
 import { Projection } from "./projection.ts";
 import { publishedKeySet, publishKeys } from "./publish-keys.ts";
@@ -45,36 +42,25 @@ import { suspendService } from "./rpc/suspend-service.ts";
 import { unbindService } from "./rpc/unbind-service.ts";
 import { updateBackbone } from "./rpc/update-backbone.ts";
 import { watch } from "./rpc/watch.ts";
-import { defaultPolicy, type RegistryPolicy } from "./rules/policy.ts";
-import { RegistryStore } from "./store.ts";
+import { defaultPolicy } from "./rules/policy.ts";
 import { WatchMessages } from "./watch-messages.ts";
 
 /** What a registry is made of. */
-export interface RegistryOptions {
-  /** Its domain, e.g. `omiappreg.org`. */
-  domain: string;
+export interface RegistryOptions extends ReadOptions {
   /** Its SQLite file; `:memory:` for none. */
   databaseFile: string;
-  /** Its own keys; the first one that is valid signs. */
-  keys: readonly ConfiguredKey[];
   /** Where Provider keys come from. */
   directory: Directory;
-  clock: Clock;
   random: Random;
   logger: Logger;
-  policy?: Partial<RegistryPolicy>;
   /** Needed if the activation policy is CODE. */
   codeSender?: CodeSender;
   /** How many codes may be sent; {@link defaultCodeLimits} if absent. */
   codeLimits?: CodeLimits;
-  /** Hosts that may have plain http URLs; none unless in development. */
-  allowPlainHttp?: (host: string) => boolean;
   /** Where events are sent beside Watch; nowhere if absent. */
   publisher?: Publisher;
   /** The most writes that one commit covers; see `WriteQueueOptions`. */
   writeBatchSize?: number;
-  /** Bound on the memory that answers kept for further callers take, in bytes; 128 MiB if absent. */
-  answerCacheBytes?: number;
   /** See `WriteQueue`; for tests. */
   failpoint?: (name: string) => void;
 }
@@ -104,23 +90,20 @@ export interface Registry {
  *   nowhere to go
  */
 export async function createRegistry(options: RegistryOptions): Promise<Registry> {
-  const policy = { ...defaultPolicy, ...options.policy };
-  if (policy.activationPolicy === ActivationPolicy.CODE && options.codeSender === undefined) {
+  const { activationPolicy } = { ...defaultPolicy, ...options.policy };
+  if (activationPolicy === ActivationPolicy.CODE && options.codeSender === undefined) {
     throw new Error("the activation policy CODE needs a code sender");
   }
   const db = openDatabase(options.databaseFile, registryMigrations);
+  const readCore = createReadCore(db, options);
   const core: RegistryCore = {
-    domain: options.domain,
-    policy,
-    store: new RegistryStore(db),
-    log: new Log(db),
+    ...readCore,
     projection: new Projection(db),
-    nonces: new Nonces(db, policy.freshnessWindowSeconds),
+    nonces: new Nonces(db, readCore.policy.freshnessWindowSeconds),
     queue: new WriteQueue(db, {
       ...(options.failpoint === undefined ? {} : { failpoint: options.failpoint }),
       ...(options.writeBatchSize === undefined ? {} : { batchSize: options.writeBatchSize }),
     }),
-    keyring: new Keyring(options.domain, options.keys),
     onEffect(effect, now) {
       reads.changed(effect, now);
       watchMessages.changed(effect);
@@ -128,12 +111,10 @@ export async function createRegistry(options: RegistryOptions): Promise<Registry
     hub: new WatchHub((milliseconds, callback) => options.clock.setTimer(milliseconds, callback)),
     headsAlarm: new Alarm(options.clock, headsIntervalMs),
     directory: options.directory,
-    clock: options.clock,
     random: options.random,
     logger: options.logger,
     codeSender: options.codeSender,
     codeThrottle: new Throttle(db, options.codeLimits ?? defaultCodeLimits, options.clock, options.random),
-    allowPlainHttp: options.allowPlainHttp ?? (() => false),
   };
   const reads = new Reads(core, options.answerCacheBytes ?? defaultAnswerCacheBytes);
   const watchMessages = new WatchMessages(core);
