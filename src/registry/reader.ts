@@ -88,6 +88,7 @@ function readerOn(db: Database, isInPlace: () => boolean, options: ReaderOptions
       unlessOutdated(() => {
         if (!isInPlace()) throw notTheSame(`${db.name} is not the file any more that it was`);
         follow();
+        checkKey(core); // another one may have come into force
       });
     } catch {
       // Whoever asks is told, and whoever waits for `outdated`.

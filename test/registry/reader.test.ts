@@ -254,6 +254,22 @@ test("a reader that nobody asks ends too", async () => {
   expect(await end()).toBeInstanceOf(UnusableFileError);
 });
 
+test("a reader ends when the key that has come into force is not published", async () => {
+  const { registry } = await started();
+  const end = registry.clock.seconds() + 10;
+  const reader = await startReader(registry, {
+    keys: [
+      { key: registry.key, notBefore: 0, notAfter: end },
+      { key: testKey("registry 2"), notBefore: end, notAfter: 0 },
+    ],
+  });
+  const ended = endOf(reader.reader);
+  registry.clock.advance(9);
+  expect(await ended()).toBeUndefined();
+  registry.clock.advance(1);
+  expect(await ended()).toBeInstanceOf(UnusableFileError);
+});
+
 test("a reader ends when another file is put in the place of its own", async () => {
   const { registry, service, reader } = await started();
   const end = endOf(reader.reader);
