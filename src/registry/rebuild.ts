@@ -1,7 +1,7 @@
 import { equalBytes } from "../core/bytes.ts";
 import { Log, storedEntryHash } from "../log/log.ts";
 import type { Database } from "../store/database.ts";
-import { canonicalDump } from "../store/dump.ts";
+import { canonicalDigest } from "../store/dump.ts";
 import { decodeEffect } from "./effects.ts";
 import { projectionTables } from "./migrations.ts";
 import { Projection } from "./projection.ts";
@@ -12,7 +12,7 @@ export interface RebuildReport {
   entries: number;
   /** True if the tables came out as they were before. */
   equal: boolean;
-  /** SHA-256 of the canonical dump, before and after. */
+  /** Digest of the tables, before and after. */
   before: string;
   after: string;
 }
@@ -30,7 +30,7 @@ export function rebuild(db: Database, onProgress: (entries: number) => void = ()
   const log = new Log(db);
   const projection = new Projection(db);
   return db.transaction(() => {
-    const before = canonicalDump(db, projectionTables).sha256;
+    const before = canonicalDigest(db, projectionTables);
     for (const table of projectionTables) db.exec(`DELETE FROM ${table}`);
     let next = 1;
     let previousHash: Uint8Array = new Uint8Array();
@@ -49,7 +49,7 @@ export function rebuild(db: Database, onProgress: (entries: number) => void = ()
       onProgress(next - 1);
       if (entries.length < batchSize) break;
     }
-    const after = canonicalDump(db, projectionTables).sha256;
+    const after = canonicalDigest(db, projectionTables);
     return { entries: next - 1, equal: before === after, before, after };
   })();
 }

@@ -2,29 +2,37 @@ import { createHash } from "node:crypto";
 import { toHex } from "../core/bytes.ts";
 import type { Database } from "./database.ts";
 
-/** The content of some tables in a form that is equal exactly if the content is. */
-export interface CanonicalDump {
-  /** One JSON line a row, `[table, {column: value}]`, sorted; blobs as `x'hex'`. */
-  lines: string[];
-  /** SHA-256 over the lines, hexadecimal. */
-  sha256: string;
-}
-
 /**
- * Dumps tables canonically. Two SQLite files with equal content almost never have equal bytes, so this is how to compare.
+ * All rows of some tables in a form and order that are equal exactly if the content is: one JSON line a row,
+ * `[table, {column: value}]`, blobs as `x'hex'`. Two SQLite files with equal content almost never have equal bytes, so this is
+ * how to compare.
  *
  * @param tables trusted names; they become part of the SQL
  */
-export function canonicalDump(db: Database, tables: readonly string[]): CanonicalDump {
-  const lines: string[] = [];
-  for (const table of tables) {
-    for (const row of db.prepare<[], Record<string, unknown>>(`SELECT * FROM ${table}`).iterate()) {
+export function* canonicalLines(db: Database, tables: readonly string[]): Generator<string, void> {
+  for (const table of [...tables].sort()) {
+    for (const row of db.prepare<[], Record<string, unknown>>(inOrder(db, table)).iterate()) {
       const columns = Object.entries(row).sort(([a], [b]) => (a < b ? -1 : 1));
-      lines.push(JSON.stringify([table, Object.fromEntries(columns.map(([name, value]) => [name, textOf(value)]))]));
+      yield JSON.stringify([table, Object.fromEntries(columns.map(([name, value]) => [name, textOf(value)]))]);
     }
   }
-  lines.sort();
-  return { lines, sha256: createHash("sha256").update(lines.join("\n")).digest("hex") };
+}
+
+/** SHA-256 over the {@link canonicalLines}, hexadecimal. Holds one row at a time. */
+export function canonicalDigest(db: Database, tables: readonly string[]): string {
+  const digest = createHash("sha256");
+  for (const line of canonicalLines(db, tables)) digest.update(`${line}\n`);
+  return digest.digest("hex");
+}
+
+/** Reads a table by its primary key, which SQLite has in order, so that nothing is sorted; by all columns without one. */
+function inOrder(db: Database, table: string): string {
+  const columns = db
+    .prepare<[], { name: string; pk: number }>(`SELECT name, pk FROM pragma_table_info('${table}') ORDER BY name`)
+    .all();
+  const key = columns.filter(({ pk }) => pk > 0).sort((a, b) => a.pk - b.pk);
+  const order = (key.length > 0 ? key : columns).map(({ name }) => `"${name}"`);
+  return `SELECT * FROM ${table} ORDER BY ${order.join(", ")}`;
 }
 
 function textOf(value: unknown): unknown {

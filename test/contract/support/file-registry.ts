@@ -3,7 +3,7 @@ import BetterSqlite3 from "better-sqlite3";
 import { onTestFinished } from "vitest";
 import { projectionTables } from "../../../src/registry/migrations.ts";
 import type { RegistryOptions } from "../../../src/registry/service.ts";
-import { canonicalDump } from "../../../src/store/dump.ts";
+import { canonicalDigest, canonicalLines } from "../../../src/store/dump.ts";
 import { newFolder, removeFolder } from "../../support/files.ts";
 import { type RunningRegistry, runRegistry } from "../../support/registry.ts";
 
@@ -42,7 +42,7 @@ export async function runFileRegistry(options: Partial<RegistryOptions> = {}): P
 export function dumpOf(file: string): string[] {
   const db = new BetterSqlite3(file, { readonly: true });
   try {
-    return canonicalDump(db, ["log", ...tablesBesideLog]).lines;
+    return [...canonicalLines(db, ["log", ...tablesBesideLog])];
   } finally {
     db.close();
   }
@@ -61,7 +61,7 @@ async function runOn(folder: string, options: Partial<RegistryOptions>, clean: (
     // Moves whenever another connection has changed the file.
     const version = db.pragma("data_version", { simple: true });
     if (seen === undefined || seen.version !== version) {
-      const state = `${logHash.get()?.toString("hex")} ${canonicalDump(db, tablesBesideLog).sha256}`;
+      const state = `${logHash.get()?.toString("hex")} ${canonicalDigest(db, tablesBesideLog)}`;
       seen = { version, contents: { logSize: count("log"), nonces: count("nonces"), state } };
     }
     return seen.contents;
