@@ -67,6 +67,8 @@ export function createFront(
       },
       (socket) => decide(socket, socket.alpnProtocol === "h2" ? "2" : "1.1"),
     );
+    // A handshake that failed or took too long; Node itself leaves the connection of a slow one open.
+    secure.on("tlsClientError", (_, socket) => socket.destroy());
     useCertificate = (renewed) => secure.setSecureContext(renewed);
     listener = secure;
   }

@@ -46,6 +46,15 @@ describe("connections", () => {
     expect(await slow.closed).toBe("");
   });
 
+  test("are closed if a TLS handshake does not come to its end in time", async () => {
+    const { port } = await start({}, { tls, limits: { firstBytesTimeoutMs: 20 } });
+    const silent = connectRaw(port);
+    const slow = connectRaw(port);
+    slow.send("\x16\x03\x01\x02\x00");
+    expect(await silent.closed).toBe("");
+    expect(await slow.closed).toBe("");
+  });
+
   test("are closed if the headers of an HTTP/1.1 request do not come in time", async () => {
     const { port } = await start({}, { limits: { firstBytesTimeoutMs: 20 } });
     const raw = connectRaw(port);
