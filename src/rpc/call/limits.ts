@@ -13,7 +13,7 @@ export type Limits = {
   /** The same of one source: an IPv4 address, or the first 64 bits of an IPv6 address. */
   readonly maxStreamsPerPeer: number;
   /** Time for a unary call, in milliseconds, also where the caller asks for more or for none. Also the time for sending
-   * the single request message of a server-streaming call. */
+   * the single request message of a server-streaming call, and for taking an answer once all of it is there, before it is cut. */
   readonly maxDeadlineMs: number;
   /** Time for a connection's first bytes (a TLS handshake too) and for the headers of an HTTP/1.1 request, in ms. */
   readonly firstBytesTimeoutMs: number;

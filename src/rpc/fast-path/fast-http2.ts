@@ -12,8 +12,6 @@ export type Http2Call = {
   readonly rawHeaders: readonly string[];
   /** Has connect answer. Takes what was already read of the body. */
   slow(received?: Received): void;
-  /** To be called if the answer may take a while. */
-  lasts(): void;
 };
 
 /** Answers a request on the fast path, or has its `slow` do it. */
@@ -50,8 +48,7 @@ class FastAnswer implements BodyTaker, Outlet {
     const { stream } = call;
     if (isGone(stream)) return;
     if (request.kind === "stream") {
-      if (this.#fast.stream(request, received, stream)) call.lasts();
-      else call.slow(received);
+      if (!this.#fast.stream(request, received, stream)) call.slow(received);
       return;
     }
     this.#fast.answer(request, received, this);
@@ -85,7 +82,6 @@ class FastAnswer implements BodyTaker, Outlet {
 
   whenClosed(closed: (cut: boolean) => void): void {
     const { stream } = this.#call;
-    this.#call.lasts();
     stream.once("close", () => closed(stream.rstCode !== 0));
   }
 }

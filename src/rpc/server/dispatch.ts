@@ -55,11 +55,15 @@ export function createDispatch(options: DispatchOptions): Dispatch {
     logWhenDone(accessLog, call, request, response, start);
     if (cors !== undefined && answerCors(cors, request, response)) return;
 
+    const handler = handlers.get(call.method);
+    const isStream = handler !== undefined && handler.method.methodKind !== "unary";
     // Bounds the time that a request takes to arrive, except for the messages of a client's stream.
     const arriving = new AbortController();
-    const cancel = clock.setTimer(limits.maxDeadlineMs - elapsedMs, () =>
-      arriving.abort(new ConnectError("the request took too long", Code.DeadlineExceeded)),
-    );
+    let cancel = clock.setTimer(limits.maxDeadlineMs - elapsedMs, () => {
+      arriving.abort(new ConnectError("the request took too long", Code.DeadlineExceeded));
+      // connect ends an answer only when its caller has taken what comes before the end.
+      if (!isStream) cancel = clock.setTimer(limits.maxDeadlineMs, () => response.destroy());
+    });
     response.once("close", () => {
       cancel();
       arriving.abort(over);
@@ -69,7 +73,6 @@ export function createDispatch(options: DispatchOptions): Dispatch {
     const exchange = { request, response, call, received, elapsedMs, arriving: arriving.signal };
     call.refuseWith = refusalOfArrival(request, options);
     // RPCs first, as on the fast path, which knows no routes.
-    const handler = handlers.get(call.method);
     if (handler !== undefined) return answerRpc(handler, exchange, limits.maxDeadlineMs);
     const route = findRoute(httpRoutes, request.method, call.method);
     if (route !== undefined) {

@@ -31,7 +31,7 @@ export function createFront(
   limits: Limits,
   clock: Clock,
 ): Front {
-  const http1 = createHttp1(dispatch, limits);
+  const http1 = createHttp1(dispatch, limits, clock);
   const http2 = createHttp2(dispatch, limits, clock);
   const sockets = new Set<net.Socket>();
   const undecided = new Set<net.Socket>();

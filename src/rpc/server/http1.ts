@@ -1,5 +1,6 @@
 import http from "node:http";
 import type { Duplex } from "node:stream";
+import type { Clock } from "../../core/clock.ts";
 import { Reason, Refusal } from "../../core/refusal.ts";
 import type { Limits } from "../call/limits.ts";
 import { answerFastHttp1 } from "../fast-path/fast-http1.ts";
@@ -7,6 +8,7 @@ import { headersTooLarge } from "../http/header-size.ts";
 import { httpRefusal } from "../http/http-response.ts";
 import type { Received } from "../http/small-body.ts";
 import type { Dispatch } from "./dispatch.ts";
+import { cutUntakenAnswers } from "./untaken-answers.ts";
 
 const CHECK_INTERVAL_MS = 5_000;
 
@@ -19,7 +21,7 @@ export type Http1 = {
 };
 
 /** Creates an HTTP/1.1 server that never listens. */
-export function createHttp1(dispatch: Dispatch, limits: Limits): Http1 {
+export function createHttp1(dispatch: Dispatch, limits: Limits, clock: Clock): Http1 {
   const open = new Map<Duplex, Set<http.ServerResponse>>();
   let draining = false;
 
@@ -49,6 +51,14 @@ export function createHttp1(dispatch: Dispatch, limits: Limits): Http1 {
     },
   );
   server.on("clientError", (error, socket) => answerParserError(error, socket, limits));
+  const stopCutting = cutUntakenAnswers({
+    *connections() {
+      for (const [socket, answers] of open) yield { socket, answers };
+    },
+    cut: (_, socket) => socket.destroy(),
+    takeMs: limits.maxDeadlineMs,
+    clock,
+  });
   // Only a listening server watches over its headers and request timeouts; this one is told that it is.
   server.emit("listening");
 
@@ -60,6 +70,7 @@ export function createHttp1(dispatch: Dispatch, limits: Limits): Http1 {
     },
     drain() {
       draining = true;
+      stopCutting();
       server.close(); // stops the timer behind those timeouts
       for (const [socket, responses] of open) {
         if (responses.size === 0) socket.destroy();

@@ -5,6 +5,7 @@ import type { Limits } from "../call/limits.ts";
 import { answerFastHttp2, type Http2Call } from "../fast-path/fast-http2.ts";
 import type { Received } from "../http/small-body.ts";
 import type { Dispatch } from "./dispatch.ts";
+import { cutUntakenAnswers } from "./untaken-answers.ts";
 
 /** HTTP/2 for connections that somebody else accepts. */
 export type Http2 = {
@@ -14,10 +15,11 @@ export type Http2 = {
   drain(): void;
 };
 
-/** What tells whether a connection is idle. */
-type Activity = {
-  /** Open calls, but for single answers on the fast path, which are over before a connection can be called idle. */
-  calls: number;
+/** A connection, and what tells whether it is idle. */
+type Connection = {
+  readonly socket: Duplex;
+  /** Open calls. */
+  readonly answers: Set<http2.ServerHttp2Stream>;
   /** How many checks have found no call since the last one. */
   checksWithoutCall: number;
 };
@@ -30,7 +32,7 @@ const MAX_HEADERS = 2000;
 
 /** Creates an HTTP/2 server that never listens. */
 export function createHttp2(dispatch: Dispatch, limits: Limits, clock: Clock): Http2 {
-  const sessions = new Map<http2.Http2Session, Activity>();
+  const sessions = new Map<http2.Http2Session, Connection>();
   const server = http2.createServer({
     settings: { enablePush: false, maxConcurrentStreams: limits.maxStreamsPerConnection },
     // Beyond it the stream is reset without a Reason; what counts is the bytes of all, as over HTTP/1.1. Node's default is 128.
@@ -39,15 +41,21 @@ export function createHttp2(dispatch: Dispatch, limits: Limits, clock: Clock): H
     strictSingleValueFields: false,
   });
 
-  server.on("session", (session) => {
-    sessions.set(session, { calls: 0, checksWithoutCall: 0 });
-    session.once("close", () => sessions.delete(session));
+  const stopCutting = cutUntakenAnswers({
+    connections: () => sessions.values(),
+    // Over a connection that takes nothing at all, the reset doesn't come through either.
+    cut: (stream, socket) => (stream.closed ? socket.destroy() : stream.close(http2.constants.NGHTTP2_CANCEL)),
+    takeMs: limits.maxDeadlineMs,
+    clock,
   });
 
   // Node's own timeout is set anew with every frame, which costs more than everything else here.
   const checkIdle = () => {
-    for (const [session, activity] of sessions) {
-      if (activity.calls === 0 && activity.checksWithoutCall++ >= IDLE_CHECKS) session.close();
+    for (const [session, connection] of sessions) {
+      if (connection.answers.size > 0 || connection.checksWithoutCall++ < IDLE_CHECKS) continue;
+      // A peer who doesn't close as well, or has left a header block half sent, would hold up the close for as long as he likes.
+      if (session.closed || session.destroyed) connection.socket.destroy();
+      else session.close();
     }
     stopChecking = clock.setTimer(limits.idleTimeoutMs / IDLE_CHECKS, checkIdle);
   };
@@ -55,16 +63,23 @@ export function createHttp2(dispatch: Dispatch, limits: Limits, clock: Clock): H
 
   // The only stream listener, and no request listener: with both, a stream would be answered twice.
   server.on("stream", (stream, headers, flags, rawHeaders) => {
-    const activity = stream.session && sessions.get(stream.session);
-    if (activity !== undefined) activity.checksWithoutCall = 0;
-    const call = new StreamCall(dispatch, stream, headers, rawHeaders, activity);
-    answerFastHttp2(dispatch.fast, call, flags);
+    const connection = stream.session && sessions.get(stream.session);
+    if (connection !== undefined) keepUntilClosed(stream, connection);
+    answerFastHttp2(dispatch.fast, new StreamCall(dispatch, stream, headers, rawHeaders), flags);
   });
 
   return {
-    serve: (socket) => void server.emit("connection", socket),
+    serve(socket) {
+      // Within the next line; a session doesn't let go of its socket later.
+      server.once("session", (session) => {
+        sessions.set(session, { socket, answers: new Set(), checksWithoutCall: 0 });
+        session.once("close", () => sessions.delete(session));
+      });
+      server.emit("connection", socket);
+    },
     drain() {
       stopChecking();
+      stopCutting();
       for (const session of sessions.keys()) session.close();
     },
   };
@@ -76,39 +91,31 @@ class StreamCall implements Http2Call {
   readonly headers: http2.IncomingHttpHeaders;
   readonly rawHeaders: readonly string[];
   readonly #dispatch: Dispatch;
-  readonly #activity: Activity | undefined;
 
   constructor(
     dispatch: Dispatch,
     stream: http2.ServerHttp2Stream,
     headers: http2.IncomingHttpHeaders,
     rawHeaders: readonly string[],
-    activity: Activity | undefined,
   ) {
     this.stream = stream;
     this.headers = headers;
     this.rawHeaders = rawHeaders;
     this.#dispatch = dispatch;
-    this.#activity = activity;
   }
 
   slow(received?: Received): void {
-    this.lasts();
     const request = new http2.Http2ServerRequest(this.stream, this.headers, {}, this.rawHeaders);
     this.#dispatch.answer(request, new http2.Http2ServerResponse(this.stream), received);
-  }
-
-  lasts(): void {
-    countUntilClosed(this.stream, this.#activity);
   }
 }
 
 // Apart from the call, so that a long stream doesn't hold on to what that one knows.
-function countUntilClosed(stream: http2.ServerHttp2Stream, activity: Activity | undefined): void {
-  if (activity === undefined) return;
-  activity.calls++;
+function keepUntilClosed(stream: http2.ServerHttp2Stream, connection: Connection): void {
+  connection.answers.add(stream);
+  connection.checksWithoutCall = 0;
   stream.once("close", () => {
-    activity.calls--;
-    activity.checksWithoutCall = 0;
+    connection.answers.delete(stream);
+    connection.checksWithoutCall = 0;
   });
 }
