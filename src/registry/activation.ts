@@ -33,13 +33,10 @@ export async function sendCode(
   }
 }
 
-/** How many wrong codes are allowed before every code is refused. */
-export const maxCodeAttempts = 10;
-
 // Crockford's base 32: no letters that look alike.
 const alphabet = "0123456789ABCDEFGHJKMNPQRSTVWXYZ";
 
-/** A new code: 12 characters, 60 bits, too many to guess in {@link maxCodeAttempts} tries. */
+/** A new code: 12 characters, 60 bits, too many to guess however many sources try. */
 export function newCode(random: Random): string {
   return Array.from(random(12), (byte) => alphabet.charAt(byte % 32)).join("");
 }

@@ -97,6 +97,9 @@ const coveringKeysMigration = `
   CREATE INDEX keys_by_service ON keys (app_id, service_id, role, status, not_after, key_id, public_key);
 `;
 
+/** Wrong codes are counted by the throttle. */
+const uncountedCodesMigration = "ALTER TABLE contacts DROP COLUMN code_attempts";
+
 /** The tables that follow from the log, children before parents. */
 export const projectionTables = ["proofs", "keys", "services", "apps", "namespaces", "registry_keys"] as const;
 
@@ -107,4 +110,5 @@ export const registryMigrations: readonly Migration[] = [
   resentCodesMigration,
   coveringKeysMigration,
   throttleMigration,
+  uncountedCodesMigration,
 ];

@@ -55,7 +55,7 @@ export interface RegistryOptions extends ReadOptions {
   logger: Logger;
   /** Needed if the activation policy is CODE. */
   codeSender?: CodeSender;
-  /** How many codes may be sent; {@link defaultCodeLimits} if absent. */
+  /** How many codes may be sent and tried; {@link defaultCodeLimits} if absent. */
   codeLimits?: CodeLimits;
   /** Where events are sent beside Watch; nowhere if absent. */
   publisher?: Publisher;
@@ -162,7 +162,7 @@ function registerRoutes(core: RegistryCore, router: ConnectRouter, reads: Reads,
     RegistryService,
     {
       claimNamespace: (request, context) => claimNamespace(core, request, () => callSource(context)),
-      activateNamespace: (request) => activateNamespace(core, request),
+      activateNamespace: (request, context) => activateNamespace(core, request, () => callSource(context)),
       resendActivationCode: (request, context) => resendActivationCode(core, request, () => callSource(context)),
       registerApp: (request) => registerApp(core, request),
       updateBackbone: (request) => updateBackbone(core, request),

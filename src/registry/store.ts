@@ -90,7 +90,6 @@ export interface ContactRow {
   salt: Uint8Array;
   /** SHA-256 of the code that was sent; null when none is open. */
   codeHash: Uint8Array | null;
-  codeAttempts: number;
   /** How many codes were sent. */
   codesSent: number;
   /** When the last one was sent, in Unix seconds. */
@@ -131,7 +130,6 @@ export class RegistryStore {
   readonly #contact;
   readonly #putContact;
   readonly #replaceCode;
-  readonly #countAttempt;
   readonly #closeCode;
 
   constructor(db: Database) {
@@ -182,19 +180,15 @@ export class RegistryStore {
       )
       .pluck();
     this.#contact = db.prepare<[string], ContactRow>(
-      `SELECT namespace, email, salt, code_hash AS codeHash, code_attempts AS codeAttempts,
-         codes_sent AS codesSent, code_sent_at AS codeSentAt
+      `SELECT namespace, email, salt, code_hash AS codeHash, codes_sent AS codesSent, code_sent_at AS codeSentAt
        FROM contacts WHERE namespace = ?`,
     );
     this.#putContact = db.prepare<[string, string, Uint8Array, Uint8Array | null, number]>(
       "INSERT INTO contacts (namespace, email, salt, code_hash, code_sent_at) VALUES (?, ?, ?, ?, ?)",
     );
     this.#replaceCode = db.prepare<[Uint8Array, number, string]>(
-      `UPDATE contacts SET code_hash = ?, code_attempts = 0, codes_sent = codes_sent + 1, code_sent_at = ?
+      `UPDATE contacts SET code_hash = ?, codes_sent = codes_sent + 1, code_sent_at = ?
        WHERE namespace = ?`,
-    );
-    this.#countAttempt = db.prepare<[string]>(
-      "UPDATE contacts SET code_attempts = code_attempts + 1 WHERE namespace = ?",
     );
     this.#closeCode = db.prepare<[string]>("UPDATE contacts SET code_hash = NULL WHERE namespace = ?");
   }
@@ -279,17 +273,13 @@ export class RegistryStore {
     return this.#contact.get(namespace);
   }
 
-  putContact({ namespace, email, salt, codeHash, codeSentAt }: Omit<ContactRow, "codeAttempts" | "codesSent">): void {
+  putContact({ namespace, email, salt, codeHash, codeSentAt }: Omit<ContactRow, "codesSent">): void {
     this.#putContact.run(namespace, email, salt, codeHash, codeSentAt);
   }
 
   /** Another code is open now instead of the one before. */
   replaceCode(namespace: string, codeHash: Uint8Array, sentAt: number): void {
     this.#replaceCode.run(codeHash, sentAt, namespace);
-  }
-
-  countCodeAttempt(namespace: string): void {
-    this.#countAttempt.run(namespace);
   }
 
   /** No code is open any more. */

@@ -1,4 +1,5 @@
 import { getOption } from "@bufbuild/protobuf";
+import { createConnectTransport } from "@connectrpc/connect-node";
 import { expect, test } from "vitest";
 import { rule } from "../../../gen/omi/options/v1/options_pb.ts";
 import { NamespaceActivatedSchema } from "../../../gen/omi/registry/v1/log_pb.ts";
@@ -15,6 +16,7 @@ import type { RegistryOptions } from "../../../src/registry/service.ts";
 import { openAnswer, statementId, verifySignature } from "../../../src/statement/statement.ts";
 import { claimOf, contactOf, manifestOf, present } from "../../support/developer.ts";
 import { testKey } from "../../support/keys.ts";
+import { registryClients } from "../../support/registry.ts";
 import { type FileRegistry, startFileRegistry } from "../support/file-registry.ts";
 import { refused } from "../support/refused.ts";
 
@@ -83,13 +85,16 @@ test("a code survives a restart", async () => {
   expect((await activate(restarted, code)).message.namespace?.status).toBe(NamespaceStatus.ACTIVE);
 });
 
-test("the tenth wrong code closes the door for the right one too, restart or not", async () => {
+test("the tenth wrong code closes the door for the right one too, for a while, restart or not", async () => {
   const { registry, code } = await pending();
   for (let i = 0; i < 9; i++) await refused(activate(registry, `WRONG${i}`), Reason.ACTIVATION_CODE_INVALID);
   const restarted = await registry.restarted();
   await refused(activate(restarted, "WRONG9"), Reason.ACTIVATION_CODE_INVALID);
-  await refused(activate(restarted, code), Reason.ACTIVATION_CODE_INVALID);
+  const { metadata } = await refused(activate(restarted, code), Reason.RATE_LIMITED);
+  expect(metadata.retry_after_seconds).toBe("3600");
   expect(await statusOf(restarted)).toBe(NamespaceStatus.PENDING);
+  restarted.clock.advance(3600);
+  await activate(restarted, code);
 });
 
 test("nine wrong codes leave room for the right one", async () => {
@@ -102,7 +107,18 @@ test("many wrong codes at once are counted one by one", async () => {
   const { registry, code } = await pending();
   const guesses = Array.from({ length: 10 }, (_, i) => activate(registry, `WRONG${i}`));
   await Promise.all(guesses.map((guess) => refused(guess, Reason.ACTIVATION_CODE_INVALID)));
-  await refused(activate(registry, code), Reason.ACTIVATION_CODE_INVALID);
+  await refused(activate(registry, code), Reason.RATE_LIMITED);
+});
+
+test("wrong codes of one source don't keep another from the right one", async () => {
+  const { registry, code } = await pending();
+  const nodeOptions = { localAddress: "127.0.0.2" };
+  const elsewhere = createConnectTransport({ baseUrl: registry.url, httpVersion: "1.1", nodeOptions });
+  const stranger = registryClients(elsewhere).registry;
+  const guess = (text: string) => stranger.activateNamespace({ namespace: "alice", code: text });
+  for (let i = 0; i < 10; i++) await refused(guess(`WRONG${i}`), Reason.ACTIVATION_CODE_INVALID);
+  await refused(guess("WRONG10"), Reason.RATE_LIMITED);
+  await activate(registry, code);
 });
 
 test("a namespace that nobody claimed is unknown", async () => {

@@ -3,7 +3,7 @@ import { expect, test } from "vitest";
 import { ActivationCodeRequestSchema } from "../../../gen/omi/registry/v1/namespace_pb.ts";
 import { ActivationPolicy } from "../../../gen/omi/registry/v1/registry_pb.ts";
 import { Reason } from "../../../src/core/refusal.ts";
-import { type CodeLimits, limitPerHour } from "../../../src/registry/code-throttle.ts";
+import { type CodeLimits, defaultCodeLimits, limitPerHour } from "../../../src/registry/code-throttle.ts";
 import type { RegistryOptions } from "../../../src/registry/service.ts";
 import { signStatement } from "../../../src/statement/statement.ts";
 import { claimOf, contactOf, headerAt } from "../../support/developer.ts";
@@ -19,7 +19,7 @@ async function startSending(limits: Partial<CodeLimits>, options: Partial<Regist
   const registry = await startRegistry({
     policy: { activationPolicy: ActivationPolicy.CODE },
     codeSender: { send: async ({ email }) => void sent.push(email) },
-    codeLimits: { source: many, contact: many, registry: many, ...limits },
+    codeLimits: { ...defaultCodeLimits, source: many, contact: many, registry: many, ...limits },
     ...options,
   });
   const from = (localAddress: string): RegistryClients =>

@@ -86,7 +86,7 @@ test("nothing of it stands in the log", async () => {
 test("it opens the door again that ten wrong codes have closed", async () => {
   const { registry, sent } = await pending();
   for (let i = 0; i < 10; i++) await refused(activate(registry, { code: `WRONG${i}` }), Reason.ACTIVATION_CODE_INVALID);
-  await refused(activate(registry, sent[0] as Sent), Reason.ACTIVATION_CODE_INVALID);
+  await refused(activate(registry, sent[0] as Sent), Reason.RATE_LIMITED);
   registry.clock.advance(60);
   await resend(registry);
   await activate(registry, sent[1] as Sent);

@@ -236,7 +236,7 @@ export const Reason = {
   NAMESPACE_PENDING: 62,
 
   /**
-   * [PERMISSION_DENIED] The activation code is wrong, expired or was tried too often.
+   * [PERMISSION_DENIED] The activation code is wrong, or a later one was sent.
    *
    * @generated from enum value: REASON_ACTIVATION_CODE_INVALID = 63;
    */

@@ -486,7 +486,8 @@ export const RegistryService: GenService<{
   },
   /**
    * Makes a claimed namespace active with the code that was sent to its contact; active already: the same answer again.
-   * Fails with NAMESPACE_UNKNOWN and ACTIVATION_CODE_INVALID (after 10 wrong codes every code is refused).
+   * Fails with NAMESPACE_UNKNOWN and ACTIVATION_CODE_INVALID. A source (an IPv4 address, or the first 64 bits of an IPv6 address)
+   * that has tried 10 wrong codes may try one an hour (RATE_LIMITED); others can still use the right one.
    *
    * @generated from rpc omi.registry.v1.RegistryService.ActivateNamespace
    */
