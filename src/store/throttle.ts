@@ -74,9 +74,12 @@ export class Throttle<Scope extends string> {
   count(scope: Scope, name: string): void {
     const now = this.#clock.now();
     const interval = this.#intervalMs(scope);
+    const burst = this.#limits[scope].burst * interval;
     const slot = this.#slot(scope, name);
-    const freeAt = Math.max(this.#freeAt.get(slot) ?? 0, now) + interval;
-    const waitMs = freeAt - now - this.#limits[scope].burst * interval;
+    const before = this.#freeAt.get(slot) ?? 0;
+    // Further ahead than all of a burst, and once more that, it was counted before the clock was set back: nobody is to wait for that.
+    const freeAt = (before > now + 2 * burst ? now : Math.max(before, now)) + interval;
+    const waitMs = freeAt - now - burst;
     if (waitMs > 0) {
       const seconds = Math.ceil(waitMs / 1000);
       throw new Refusal(Reason.RATE_LIMITED, `too many attempts in a short time, counted by ${scope}`, {

@@ -33,6 +33,25 @@ describe("attempts", () => {
     expect([await make(), await make(), await make()]).toEqual(["ok", "ok", "RATE_LIMITED"]);
   });
 
+  test("of a day that the clock was set back from keep nobody waiting", async () => {
+    const { attempts, clock } = setUp();
+    const make = () => outcomeOf(attempts.make(attempt, async () => "wrong"));
+    clock.advance(86_400);
+    expect([await make(), await make()]).toEqual(["ok", "ok"]);
+    clock.setBack(86_400);
+    expect([await make(), await make(), await make()]).toEqual(["ok", "ok", "RATE_LIMITED"]);
+  });
+
+  test("still count if the clock was only set back a little", async () => {
+    const { attempts, clock } = setUp();
+    const make = () => outcomeOf(attempts.make(attempt, async () => "wrong"));
+    expect([await make(), await make()]).toEqual(["ok", "ok"]);
+    clock.setBack(5);
+    expect(await make()).toBe("RATE_LIMITED");
+    clock.advance(15);
+    expect([await make(), await make()]).toEqual(["ok", "RATE_LIMITED"]);
+  });
+
   test("that couldn't be made don't count", async () => {
     const { attempts } = setUp();
     for (let i = 0; i < 10; i++) {

@@ -25,6 +25,12 @@ export class FakeClock implements Clock {
     return () => this.#timers.delete(timer);
   }
 
+  /** Goes back, as when somebody sets the time of day; timers wait for as long as before. */
+  setBack(seconds: number): void {
+    this.#now -= seconds * 1000;
+    for (const timer of this.#timers) timer.at -= seconds * 1000;
+  }
+
   /** Moves on, and fires the timers that are due on the way, in order. */
   advance(seconds: number): void {
     const end = this.#now + seconds * 1000;
