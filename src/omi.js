@@ -5,7 +5,7 @@ const NEEDED = 24;
 if (Number(process.versions.node.split(".")[0]) < NEEDED) {
   process.stderr.write(
     `error: omi needs Node ${NEEDED} or newer; this is Node ${process.versions.node}\n` +
-      `next: In the project's folder, "npm ci" brings a Node that fits (on Linux); then run: npx omi --help\n`,
+      `next: Install one that is. In a clone of the project, "npm ci" brings one (on Linux); then run: npx omi --help\n`,
   );
   process.exitCode = 2;
 } else {
