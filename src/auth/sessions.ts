@@ -45,7 +45,7 @@ export class Sessions {
   readonly #random: Random;
   readonly #byFamily;
   readonly #insert;
-  readonly #trim;
+  readonly #endOldest;
   readonly #rotate;
   readonly #end;
   readonly #endAll;
@@ -60,11 +60,14 @@ export class Sessions {
       `INSERT INTO sessions (session_id, app_id, user_id, family, token, created_at, expires_at)
          VALUES (?, ?, ?, ?, ?, ?, ?)`,
     );
-    this.#trim = db.prepare<[string, string]>(
-      `DELETE FROM sessions WHERE session_id IN
-         (SELECT session_id FROM sessions WHERE app_id = ? AND user_id = ?
-            ORDER BY created_at DESC LIMIT -1 OFFSET ${MAX_SESSIONS - 1})`,
-    );
+    this.#endOldest = db
+      .prepare<[string, string], string>(
+        `DELETE FROM sessions WHERE session_id IN
+           (SELECT session_id FROM sessions WHERE app_id = ? AND user_id = ?
+              ORDER BY created_at DESC LIMIT -1 OFFSET ${MAX_SESSIONS - 1})
+         RETURNING session_id`,
+      )
+      .pluck();
     this.#rotate = db.prepare<[Uint8Array, number, string]>(
       "UPDATE sessions SET token = ?, expires_at = ? WHERE session_id = ?",
     );
@@ -85,7 +88,6 @@ export class Sessions {
     const family = this.#random(FAMILY_LENGTH);
     const { token, issued } = this.#newToken(family, now);
     this.#forget.run(now);
-    this.#trim.run(appId, userId);
     this.#insert.run(sessionId, appId, userId, sha256(family), token, now, issued.expiresAt);
     return { sessionId, userId, ...issued };
   }
@@ -117,6 +119,15 @@ export class Sessions {
   end(appId: string, refreshToken: string): string | undefined {
     const parts = parse(refreshToken);
     return parts && this.#end.get(appId, sha256(parts.family));
+  }
+
+  /**
+   * Ends the oldest sessions of a user, so many that there is room for one more.
+   *
+   * @returns their IDs
+   */
+  endOldest(appId: string, userId: string): string[] {
+    return this.#endOldest.all(appId, userId);
   }
 
   /** Ends all sessions of an app. */

@@ -11,35 +11,35 @@ import type { IssuedRefreshToken, Session } from "../sessions.ts";
  * can't be reached doesn't end sessions.
  */
 export function refreshToken(core: AuthCore): ServiceImpl<typeof UserService>["refreshToken"] {
-  const { tenancy, tokens, writes } = core;
+  const { tenancy, sessions, sessionHub, tokens, writes, clock } = core;
   return async ({ appId, serviceId, refreshToken }) => {
     tenancy.tenants.active(tenantOf(appId));
-    const grant =
-      tokens.authoriseNow(appId, serviceId) ??
-      // Registries are asked for those alone who have a good token.
-      (isCurrent(core, appId, refreshToken) ? await tokens.authorise(appId, serviceId) : undefined);
+    const authorised = tokens.authoriseNow(appId, serviceId);
+    const { kind } = sessions.present(appId, refreshToken, unixSeconds(clock));
+    // What strangers make up costs no commit, and registries are asked for those alone who have a good token.
+    if (kind === "unknown") throw refreshTokenInvalid();
+    const grant = authorised ?? (kind === "current" ? await tokens.authorise(appId, serviceId) : undefined);
     const session = await writes.run("refresh-token", () => {
       tenancy.tenants.active(tenantOf(appId));
       return spend(core, appId, refreshToken);
     });
-    if (grant === undefined || session === undefined) {
-      core.sessionHub.changed(appId);
-      throw new Refusal(Reason.REFRESH_TOKEN_INVALID, "the refresh token is unknown, expired or was used before");
+    if (grant === undefined || typeof session === "string") {
+      if (session === "ended") sessionHub.changed(appId);
+      throw refreshTokenInvalid();
     }
     return { tokens: tokens.issue(grant, session) };
   };
 }
 
-function isCurrent({ sessions, clock }: AuthCore, appId: string, refreshToken: string): boolean {
-  return sessions.present(appId, refreshToken, unixSeconds(clock)).kind === "current";
-}
-
-/** What a token is good for is decided here, where it is spent. */
-function spend(core: AuthCore, appId: string, refreshToken: string): (Session & IssuedRefreshToken) | undefined {
+/** What a token is good for is decided here, where it is spent. "ended" if there was a session, and it is no more. */
+function spend(core: AuthCore, appId: string, refreshToken: string): (Session & IssuedRefreshToken) | "ended" | "none" {
   const { sessions, clock } = core;
   const now = unixSeconds(clock);
   const presented = sessions.present(appId, refreshToken, now);
   if (presented.kind === "current") return { ...presented, ...sessions.rotate(presented, refreshToken, now) };
-  if (presented.kind === "used") endSession(core, appId, refreshToken);
-  return undefined;
+  return presented.kind === "used" && endSession(core, appId, refreshToken) ? "ended" : "none";
+}
+
+function refreshTokenInvalid(): Refusal {
+  return new Refusal(Reason.REFRESH_TOKEN_INVALID, "the refresh token is unknown, expired or was used before");
 }

@@ -5,6 +5,7 @@ import { Reason, Refusal } from "../../core/refusal.ts";
 import { requestContext } from "../../rpc/call/context.ts";
 import { sourceOf } from "../../rpc/call/source.ts";
 import { type AuthCore, tenantOf } from "../core.ts";
+import { endOldestSessions } from "../end-session.ts";
 import { normaliseUserName } from "../user-name.ts";
 import type { User } from "../users.ts";
 
@@ -13,18 +14,20 @@ import type { User } from "../users.ts";
  * this provider call others.
  */
 export function signIn(core: AuthCore): ServiceImpl<typeof UserService>["signIn"] {
-  const { tenancy, users, sessions, tokens, writes, clock } = core;
+  const { tenancy, users, sessions, sessionHub, tokens, writes, clock } = core;
   return async (request, context) => {
     const { appId, serviceId } = request;
     tenancy.tenants.active(tenantOf(appId));
     const name = normaliseUserName(request.userName);
     const user = await authenticate(core, request, name, sourceOf(requestContext(context).peer));
     const grant = await tokens.authorise(appId, serviceId);
-    const session = await writes.run("sign-in", () => {
+    const { session, hasEnded } = await writes.run("sign-in", () => {
       tenancy.tenants.active(tenantOf(appId));
       if (users.byName(appId, name)?.userId !== user.userId) throw credentialsInvalid();
-      return sessions.begin(appId, user.userId, unixSeconds(clock));
+      const hasEnded = endOldestSessions(core, appId, user.userId);
+      return { session: sessions.begin(appId, user.userId, unixSeconds(clock)), hasEnded };
     });
+    if (hasEnded) sessionHub.changed(appId);
     return { tokens: tokens.issue(grant, session) };
   };
 }
