@@ -211,6 +211,42 @@ test.each([
   expect(await seen(again, 1)).toEqual([{ kind: "heads", sequence: events }]);
 });
 
+test("the end of a user's oldest session, for which there was no room any more, is told", async () => {
+  const throttle = { account: { burst: 500, intervalSeconds: 1 }, source: { burst: 500, intervalSeconds: 1 } };
+  const world = await startAnnouncedMesh({ throttle });
+  const { provider, app } = world;
+  await provider.users.signUp({ appId: app.appId, ...alice });
+  const signIn = async () => {
+    const { tokens } = await provider.users.signIn({ appId: app.appId, ...alice, serviceId: SERVICE_ID });
+    return sessionOf(present(tokens).accessToken);
+  };
+  const oldest = await signIn();
+  provider.clock.advance(1);
+  const live = seen(world, 2);
+  for (let i = 0; i < 100; i++) await signIn();
+  expect((await live).at(-1)).toEqual({ kind: "event", sequence: 1, sessionId: oldest });
+});
+
+test("refresh tokens that strangers make up end nothing, and are not written down", async () => {
+  const commits: string[] = [];
+  const world = await startAnnouncedMesh({ failpoint: (name) => void commits.push(name) });
+  const { users, clock } = world.provider;
+  const { appId } = world.app;
+  await users.signUp({ appId, ...alice });
+  const { tokens } = await users.signIn({ appId, ...alice, serviceId: SERVICE_ID });
+  clock.advance(1);
+  commits.length = 0;
+  for (const refreshToken of ["", "x", "A".repeat(64), present(tokens).refreshToken.replace(/^.{8}/, "AAAAAAAA")]) {
+    expect(await outcomeOf(users.refreshToken({ appId, serviceId: SERVICE_ID, refreshToken }))).not.toBe("OK");
+    await users.signOut({ appId, refreshToken }).catch(() => {});
+  }
+  expect(commits).toEqual([]);
+  const { refreshToken } = present(tokens);
+  expect(
+    present((await users.refreshToken({ appId, serviceId: SERVICE_ID, refreshToken })).tokens).accessToken,
+  ).not.toBe("");
+});
+
 describe.each(protocols)("WatchSessions over %s refuses", (protocol) => {
   type Case = {
     name: string;
