@@ -1,63 +1,20 @@
-import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { copyFileSync, renameSync, writeFileSync } from "node:fs";
+import { copyFileSync, renameSync } from "node:fs";
 import { dirname, join } from "node:path";
-import { createInterface } from "node:readline";
 import { createConnectTransport } from "@connectrpc/connect-node";
-import { expect, onTestFinished, test } from "vitest";
-import { KeyRole } from "../../gen/omi/key/v1/key_pb.ts";
+import { expect, test } from "vitest";
 import { NamespaceAnswerSchema } from "../../gen/omi/registry/v1/namespace_pb.ts";
 import { Reason } from "../../src/core/refusal.ts";
-import { saveSigningKey } from "../../src/developer/signing-key.ts";
 import { openAnswer } from "../../src/statement/statement.ts";
 import { omi } from "../cli/support.ts";
 import { refused } from "../contract/support/refused.ts";
 import { FakeClock } from "../support/clock.ts";
 import { claimOf, present } from "../support/developer.ts";
-import { temporaryFolder } from "../support/files.ts";
 import { testKey } from "../support/keys.ts";
 import { registryClients } from "../support/registry.ts";
+import { end, registryConfig, serve } from "./support.ts";
 
-const launcher = new URL("../../src/omi.js", import.meta.url).pathname;
-
-/** A configuration of a registry in a new folder. */
-function configFile(): string {
-  const folder = temporaryFolder();
-  saveSigningKey(join(folder, "key.json"), KeyRole.REGISTRY, testKey("registry"));
-  const config = {
-    mesh: { development: true },
-    server: { port: 0 },
-    registry: {
-      domain: "omi-registry.test",
-      databaseFile: "registry.db",
-      keys: [{ file: "key.json" }],
-    },
-  };
-  writeFileSync(join(folder, "registry.json"), JSON.stringify(config));
-  return join(folder, "registry.json");
-}
-
-/** Runs `omi serve` in a process of its own, and waits until it listens. */
-async function serve(args: readonly string[], env = {}): Promise<{ child: ChildProcess; url: string }> {
-  const child = spawn(process.execPath, [launcher, "serve", ...args], {
-    env: { ...process.env, ...env },
-    stdio: ["ignore", "pipe", "inherit"],
-  });
-  onTestFinished(() => void child.kill("SIGKILL"));
-  for await (const line of createInterface(child.stdout)) {
-    const { address } = JSON.parse(line);
-    if (address === undefined) continue;
-    child.stdout.resume();
-    return { child, url: address };
-  }
-  return expect.fail("it did not start");
-}
-
-function end(child: ChildProcess, signal: NodeJS.Signals): Promise<unknown[]> {
-  const exit = once(child, "exit");
-  child.kill(signal);
-  return exit;
-}
+const configFile = () => registryConfig({ development: true }, { port: 0 }).file;
 
 /** Each client has a connection of its own, which the system gives to one of those who share the port. */
 function clientsOf(url: string) {
