@@ -11,6 +11,7 @@ import { signStatement } from "../statement/statement.ts";
 import { headerFor } from "../tenancy/request-header.ts";
 import type { TenancyState } from "../tenancy/state.ts";
 import { type TenantId, tenantKey } from "../tenancy/tenants.ts";
+import { MAX_TOKEN_LENGTH } from "../token/compact.ts";
 
 /** Whom a tenant calls: another service of its app, or an operational service of the app's backbone. */
 export type CallTarget = { readonly serviceId: string } | { readonly role: OperationalRole; readonly name: string };
@@ -43,7 +44,8 @@ export class ServiceTokens {
    * A token with which the tenant may call the target. It is a secret.
    *
    * @throws Refusal TENANT_UNKNOWN, TENANT_TERMINATED; AUTH_MISSING if the app has no Auth Provider; what the view of the app
-   *   and the directory throw; PROVIDER_UNAVAILABLE if the Auth Provider can't be reached, and what it refuses
+   *   and the directory throw; PROVIDER_UNAVAILABLE if the Auth Provider can't be reached, and what it refuses;
+   *   ANSWER_INVALID if it gives no token that is good now, or one of more than {@link MAX_TOKEN_LENGTH} characters
    */
   async get(tenant: TenantId, target: CallTarget): Promise<string> {
     const { tenants, keys, clock } = this.#options.tenancy;
@@ -94,6 +96,8 @@ export class ServiceTokens {
     if (answer.accessToken === "" || life <= 0)
       throw answerInvalid(domain, "access_token", "no token that is good now");
     const { accessToken: token } = answer;
+    // Whom it is for would refuse it, and until then it would be kept.
+    if (token.length > MAX_TOKEN_LENGTH) throw answerInvalid(domain, "access_token", "a token that is too long");
     this.#known.set(nameOf(tenant, target), { token, keyId: key.keyId, freshUntil: now + life * FRESH });
     return token;
   }

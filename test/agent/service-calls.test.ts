@@ -1,5 +1,6 @@
-import { createClient } from "@connectrpc/connect";
+import { createClient, createRouterTransport, type Transport } from "@connectrpc/connect";
 import { expect, test } from "vitest";
+import { ServiceTokenService } from "../../gen/omi/auth/v1/token_service_pb.ts";
 import { BillingService } from "../../gen/omi/billing/v1/billing_service_pb.ts";
 import { Party } from "../../gen/omi/directory/v1/directory_pb.ts";
 import { OperationalRole } from "../../gen/omi/registry/v1/app_pb.ts";
@@ -16,8 +17,15 @@ import { type CallingMesh, startCallingMesh } from "./calls.ts";
  * Two vendors in one app: `shop` of crm.test, which calls `journal` of article.cms.test.
  *
  * @param beforeAsking is waited for before a request for a token leaves `shop`
+ * @param authProvider what `shop` asks instead of the app's Auth Provider
  */
-async function startWorld({ beforeAsking = async () => {} } = {}) {
+async function startWorld({
+  beforeAsking = async () => {},
+  authProvider,
+}: {
+  beforeAsking?: () => Promise<void>;
+  authProvider?: Transport;
+} = {}) {
   const mesh = await startCallingMesh();
   const seen: { caller: string | undefined; token: string | null }[] = [];
   const callee = await mesh.startAgent(providers.article, {
@@ -40,7 +48,7 @@ async function startWorld({ beforeAsking = async () => {} } = {}) {
     connections: {
       async transportFor(...args) {
         await beforeAsking();
-        return mesh.connections().transportFor(...args);
+        return authProvider ?? mesh.connections().transportFor(...args);
       },
       transportTo: (...args) => mesh.connections().transportTo(...args),
     },
@@ -96,6 +104,19 @@ test("a token that was asked for with the key before a rotation is not waited fo
   const behind = token();
   goOn.resolve();
   expect([await before, await behind]).toEqual(["SIGNER_UNKNOWN header.signer", "ok"]);
+});
+
+test.each([
+  [4096, "ok"],
+  [4097, "ANSWER_INVALID access_token"],
+])("of an Auth Provider's token of %i characters becomes: %s", async (length, outcome) => {
+  const authProvider = createRouterTransport(({ service }) =>
+    service(ServiceTokenService, {
+      issueServiceToken: () => ({ accessToken: "a".repeat(length), expiresAt: 2n ** 40n }),
+    }),
+  );
+  const { caller, tenant } = await startWorld({ authProvider });
+  expect(await outcomeOf(caller.agent.serviceToken(tenant, { serviceId: "journal" }))).toBe(outcome);
 });
 
 test("the agent verifies service tokens for services only, and user tokens for users only", async () => {
