@@ -16,6 +16,7 @@ import { KeyAlgorithm } from "../../gen/omi/key/v1/key_pb.ts";
 import type { Clock } from "../core/clock.ts";
 import { type Failpoint, noFailpoints } from "../core/failpoint.ts";
 import type { Random } from "../core/random.ts";
+import { type Repeated, repeat } from "../core/repeat.ts";
 import type { Registries } from "../directory/registries.ts";
 import type { Views } from "../directory/views.ts";
 import { wellKnownRoute } from "../directory/well-known.ts";
@@ -113,13 +114,15 @@ export type AuthProvider = {
   readonly httpRoutes: readonly HttpRoute[];
   /** Its streams, for the server that it is mounted on. */
   readonly readyStreams: ReadyStreams;
-  /** Listens to the events of its tenants' apps; finishes what a crash left unfinished. What still can't be is logged. */
+  /** Listens to the events of its tenants' apps; finishes what a crash left unfinished. What still can't be is logged, and tried each minute. */
   start(): Promise<void>;
   /** The index up to which all ends of sessions are published; undefined without a publisher, and before the start. */
   publishedIndex(): number | undefined;
   /** Commits what waits and closes the file. */
   stop(): Promise<void>;
 };
+
+const MAINTENANCE_MS = 60_000;
 
 /**
  * Opens an Auth Provider's file.
@@ -204,6 +207,18 @@ export function createAuthProvider(options: AuthProviderOptions): AuthProvider {
   });
   const openSessions = watchSessions(core);
   let outbox: Outbox | undefined;
+  let maintenance: Repeated | undefined;
+  let stopping = false;
+
+  /** Never rejects: what a database that can't be read keeps from being done is left to the next time. */
+  async function maintain(): Promise<void> {
+    try {
+      await tenancy.resume();
+    } catch (error) {
+      logger.error({ err: error }, "what was left unfinished could not be looked for");
+    }
+  }
+
   return {
     routes(router) {
       registerRoutes(core, router, openSessions);
@@ -226,10 +241,13 @@ export function createAuthProvider(options: AuthProviderOptions): AuthProvider {
           clock,
           logger,
         });
-      await tenancy.resume();
+      await maintain();
+      if (!stopping) maintenance ??= repeat(maintain, { everyMs: MAINTENANCE_MS, clock, random });
     },
     publishedIndex: () => outbox?.publishedIndex,
     async stop() {
+      stopping = true;
+      await maintenance?.stop();
       await subscriber.stop();
       const unpublished = outbox?.stop();
       writes.close();

@@ -1,5 +1,5 @@
-import type { Clock } from "../core/clock.ts";
-import type { Random } from "../core/random.ts";
+import type { Clock } from "./clock.ts";
+import type { Random } from "./random.ts";
 
 /** Work that repeats until it is stopped. */
 export type Repeated = {

@@ -131,6 +131,23 @@ describe("the Service key", () => {
     expect((await rotate(provider, order)).publicKey).toEqual(publicKey);
   });
 
+  test("that a cut-off order left half rotated is rotated without another order", async () => {
+    const called = Promise.withResolvers<void>();
+    let armed = true;
+    const failpoint = (at: string) => {
+      if (armed && at === "rotation.before-call") throw new Error(`cut off at ${at}`);
+      if (at === "rotation.after-call") called.resolve();
+    };
+    const { provider, app, answer } = await startAnnouncedMesh({ failpoint });
+    expect(await outcomeOf(provider.tenancy.rotateServiceKey({ statement: rotateOf(provider, app) }))).toBe("INTERNAL");
+    armed = false;
+    provider.clock.advance(75);
+    await called.promise;
+    const { keys } = await authRecord(provider, app);
+    expect(keys.map(({ status }) => status)).toEqual([KeyStatus.ACTIVE, KeyStatus.GRACE]);
+    expect(keys[1]?.publicKey).toEqual(answer.servicePublicKey);
+  });
+
   test("of a second announcement takes the place of the first, rotated or not", async () => {
     const databaseFile = `${temporaryFolder()}/auth.db`;
     const { registry, provider, app } = await startAnnouncedMesh({ databaseFile });

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { repeat } from "../../src/agent/repeat.ts";
+import { repeat } from "../../src/core/repeat.ts";
 import { FakeClock } from "../support/clock.ts";
 
 /** Lets promises that are settled run on. */
