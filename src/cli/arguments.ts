@@ -38,7 +38,9 @@ export function publicKey(text: string): Uint8Array {
 export function setting(text: string, before: Readonly<Record<string, string>> = {}): Record<string, string> {
   const at = text.indexOf("=");
   if (at < 1) throw new InvalidArgumentError("name=value is expected.");
-  return { ...before, [text.slice(0, at)]: text.slice(at + 1) };
+  const name = text.slice(0, at);
+  if (Object.hasOwn(before, name)) throw new InvalidArgumentError(`${name} is given twice.`);
+  return { ...before, [name]: text.slice(at + 1) };
 }
 
 /** Makes a parser of an option that may be given several times. */
