@@ -10,8 +10,8 @@ export type CliDeps = {
   readonly stdout: (text: string) => void;
   /** Writes everything else. */
   readonly stderr: (text: string) => void;
-  /** Reads all of the standard input. */
-  readonly stdin: () => Promise<Uint8Array>;
+  /** Begins to read the standard input. */
+  readonly stdin: () => AsyncIterable<Uint8Array>;
   /** Its timers must keep the process alive. */
   readonly clock: Clock;
   readonly random: Random;

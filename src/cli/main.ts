@@ -22,7 +22,7 @@ export async function main(operator?: CliDeps["operator"]): Promise<void> {
     env: process.env,
     stdout: (text) => void process.stdout.write(text),
     stderr: (text) => void process.stderr.write(text),
-    stdin: readStdin,
+    stdin: () => process.stdin,
     clock: commandClock,
     random: systemRandom,
     onInterrupt: (stop) => void process.once("SIGINT", stop),
@@ -40,10 +40,4 @@ function endUnwritten({ code = "" }: NodeJS.ErrnoException): void {
   process.exit(
     output.error(new CommandFailure(`the output could not be written (${code})`, ExitCode.INTERNAL, nextStep)),
   );
-}
-
-async function readStdin(): Promise<Uint8Array> {
-  const chunks: Buffer[] = [];
-  for await (const chunk of process.stdin) chunks.push(Buffer.from(chunk));
-  return new Uint8Array(Buffer.concat(chunks));
 }

@@ -5,13 +5,14 @@ import { describe, expect, test } from "vitest";
 import { UsageError } from "../../src/cli/exit-code.ts";
 import { Output } from "../../src/cli/output.ts";
 import { createProgram } from "../../src/cli/program.ts";
-import { readSecret, STDIN } from "../../src/cli/secrets.ts";
+import { STDIN } from "../../src/cli/read-bounded.ts";
+import { readSecret } from "../../src/cli/secrets.ts";
 import { fromHex, toBase64Url } from "../../src/core/bytes.ts";
 import { FakeClock } from "../support/clock.ts";
 import { present } from "../support/developer.ts";
 import { temporaryFolder } from "../support/files.ts";
 import { testBytes } from "../support/keys.ts";
-import { runHere } from "./support.ts";
+import { chunks, runHere } from "./support.ts";
 
 /** An environment that names a configuration in which nothing is preset. */
 function emptyConfig(): Record<string, string> {
@@ -47,6 +48,7 @@ test.each([
   // To the provider 0 is the registry's default: minutes in which a key counts that should have stopped.
   ["--grace", ["rotate", "test.a.alice.shop.725e77", "y", "--grace", "0"]],
   ["--immediate", ["rotate", "test.a.alice.shop.725e77", "y", "--grace", "60", "--immediate"]],
+  ["--param", ["service", "provision", "x", "--provider", "y", "--type", "z", "--param", "a=1", "--param", "a=2"]],
 ])("%s is not what it seems in %j, so that is wrong usage", async (option, args) => {
   const { code, stderr } = await runHere(args, { env: emptyConfig() });
   expect(code).toBe(2);
@@ -89,10 +91,26 @@ test("a secret is the same from a file and from standard input, whatever editor 
   const path = join(temporaryFolder(), "secret.txt");
   writeFileSync(path, "\u{FEFF}grüße\r\n");
   const source = { variable: "OMI_PASSWORD", option: "--password-file" };
-  const deps = { env: {}, stdin: async () => new Uint8Array(readFileSync(path)) };
+  const deps = { env: {}, stdin: () => chunks(readFileSync(path)) };
 
   expect(await readSecret(deps, path, source)).toBe("grüße");
   expect(await readSecret(deps, STDIN, source)).toBe("grüße");
+});
+
+test("a secret of more than 64 KiB is wrong usage, and no more of it is read", async () => {
+  const path = join(temporaryFolder(), "secret.txt");
+  const secret = "x".repeat(65_536);
+  const source = { variable: "OMI_PASSWORD", option: "--password-file" };
+  async function* endless() {
+    for (;;) yield Buffer.from(secret);
+  }
+  const read = (file: string, stdin: () => AsyncIterable<Uint8Array>) => readSecret({ env: {}, stdin }, file, source);
+
+  writeFileSync(path, secret);
+  expect(await read(path, () => chunks())).toBe(secret);
+  writeFileSync(path, `${secret}x`);
+  await expect(read(path, () => chunks())).rejects.toThrow(new UsageError(`${path} is longer than 65536 bytes`));
+  await expect(read(STDIN, endless)).rejects.toThrow(new UsageError("the standard input is longer than 65536 bytes"));
 });
 
 describe("inspect", () => {
@@ -163,7 +181,7 @@ test("every command has an example in its help", () => {
     env: {},
     stdout: (text) => texts.push(text),
     stderr: () => {},
-    stdin: async () => new Uint8Array(),
+    stdin: () => chunks(),
     clock: new FakeClock(),
     random: testBytes,
     onInterrupt: () => {},

@@ -53,6 +53,11 @@ export function omi(
   });
 }
 
+/** A stream of bytes, as the standard input is. */
+export async function* chunks(...all: readonly Uint8Array[]): AsyncGenerator<Uint8Array> {
+  yield* all;
+}
+
 /** Runs a command in this process, without a mesh unless `deps` say otherwise. */
 export async function runHere(
   args: readonly string[],
@@ -66,7 +71,7 @@ export async function runHere(
     random: testBytes,
     onInterrupt: () => {},
     ...deps,
-    stdin: async () => new TextEncoder().encode(stdin),
+    stdin: () => chunks(Buffer.from(stdin)),
     stdout: (text) => {
       stdout += text;
       onStdout(text);

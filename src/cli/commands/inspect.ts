@@ -1,4 +1,4 @@
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync } from "node:fs";
 import type { JsonValue } from "@bufbuild/protobuf";
 import type { Command } from "commander";
 import { inspect, isSound } from "../../developer/inspect.ts";
@@ -6,10 +6,13 @@ import { readStatement } from "../../developer/read-statement.ts";
 import { type FindSignerKey, firstOf, givenKey, keyOfMesh, ownKey } from "../../developer/signer-key.ts";
 import { example, publicKey } from "../arguments.ts";
 import type { CliDeps } from "../deps.ts";
-import { UnverifiedError, UsageError } from "../exit-code.ts";
-import { STDIN } from "../secrets.ts";
+import { UnverifiedError } from "../exit-code.ts";
+import { readBounded, STDIN } from "../read-bounded.ts";
 import { withSession } from "../session.ts";
 import { printableJson } from "../text.ts";
+
+/** In bytes; a Statement that fills a message of 1 MiB has room in it as any of the texts. */
+const MAX_INPUT_LENGTH = 4 * 1024 * 1024;
 
 type InspectOptions = { publicKey?: Uint8Array; domain?: string; offline?: boolean };
 
@@ -44,12 +47,7 @@ export function addInspect(program: Command, deps: CliDeps): void {
   );
 }
 
-async function readInput(argument: string, { stdin }: CliDeps): Promise<Uint8Array | string> {
-  if (argument === STDIN) return stdin();
-  if (!existsSync(argument)) return argument;
-  try {
-    return readFileSync(argument);
-  } catch (error) {
-    throw new UsageError(`${argument} can't be read (${(error as NodeJS.ErrnoException).code})`);
-  }
+async function readInput(argument: string, deps: CliDeps): Promise<Uint8Array | string> {
+  if (argument !== STDIN && !existsSync(argument)) return argument;
+  return readBounded(argument, deps, MAX_INPUT_LENGTH);
 }
