@@ -18,7 +18,6 @@ import { encodeStatement } from "../../src/registry/keyring.ts";
 import { registryMigrations } from "../../src/registry/migrations.ts";
 import { Projection } from "../../src/registry/projection.ts";
 import { createRegistryReader, type ReaderOptions, type RegistryReader } from "../../src/registry/reader.ts";
-import { createServer } from "../../src/rpc/server.ts";
 import { openAnswer, signStatement, statementId } from "../../src/statement/statement.ts";
 import { type Database, openDatabase } from "../../src/store/database.ts";
 import { dumpOf, type FileRegistry, startFileRegistry } from "../contract/support/file-registry.ts";
@@ -33,7 +32,7 @@ import {
 } from "../support/developer.ts";
 import { temporaryFolder } from "../support/files.ts";
 import { testKey, testNonce } from "../support/keys.ts";
-import { type RegistryClients, registryClients, registryDomain } from "../support/registry.ts";
+import { type RegistryClients, registryClients, registryDomain, serveRegistry } from "../support/registry.ts";
 
 /** A reader on a server of its own, beside a registry; both stop with the test. */
 async function startReader({ file, key, clock }: FileRegistry, options: Partial<ReaderOptions> = {}) {
@@ -45,15 +44,7 @@ async function startReader({ file, key, clock }: FileRegistry, options: Partial<
     allowPlainHttp: (host) => host.endsWith(".test"),
     ...options,
   });
-  const server = createServer({
-    host: "127.0.0.1",
-    port: 0,
-    development: true,
-    logger: pino({ level: "silent" }),
-    routes: reader.routes,
-    answers: reader.answers,
-  });
-  await server.listen();
+  const server = await serveRegistry(reader, pino({ level: "silent" }));
   onTestFinished(async () => {
     await server.close(100);
     reader.close();

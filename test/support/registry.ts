@@ -1,7 +1,7 @@
 import { create } from "@bufbuild/protobuf";
 import { type Client, createClient, type Transport } from "@connectrpc/connect";
 import { createConnectTransport } from "@connectrpc/connect-node";
-import pino from "pino";
+import pino, { type Logger } from "pino";
 import { onTestFinished } from "vitest";
 import { DirectoryEntrySchema, Party } from "../../gen/omi/directory/v1/directory_pb.ts";
 import { EventService } from "../../gen/omi/event/v1/event_service_pb.ts";
@@ -13,7 +13,7 @@ import { Reason, Refusal } from "../../src/core/refusal.ts";
 import type { Directory } from "../../src/directory/directory.ts";
 import { createRegistry, type Registry, type RegistryOptions } from "../../src/registry/service.ts";
 import { refusals } from "../../src/rpc/client/client.ts";
-import { createServer } from "../../src/rpc/server.ts";
+import { createServer, type Server } from "../../src/rpc/server.ts";
 import type { SigningKey } from "../../src/statement/crypto.ts";
 import { FakeClock } from "./clock.ts";
 import "./equal-bytes.ts";
@@ -76,6 +76,16 @@ export interface RunningRegistry extends RegistryClients {
   stop(): Promise<void>;
 }
 
+/** Serves a registry, or a reader of one, on a port of its own. */
+export async function serveRegistry(
+  { routes, answers, readyStreams }: Pick<Registry, "routes" | "answers"> & Partial<Pick<Registry, "readyStreams">>,
+  logger: Logger,
+): Promise<Server> {
+  const server = createServer({ host: "127.0.0.1", port: 0, development: true, logger, routes, answers, readyStreams });
+  await server.listen();
+  return server;
+}
+
 /** Starts a registry, in memory unless `databaseFile` says where; it stops with the test, or before. */
 export async function startRegistry(options: Partial<RegistryOptions> = {}): Promise<RunningRegistry> {
   const running = await runRegistry(options);
@@ -100,16 +110,7 @@ export async function runRegistry(options: Partial<RegistryOptions> = {}): Promi
     allowPlainHttp: (host) => host.endsWith(".test"),
     ...options,
   });
-  const server = createServer({
-    host: "127.0.0.1",
-    port: 0,
-    development: true,
-    logger,
-    routes: (router) => registryPart.routes(router),
-    answers: registryPart.answers,
-    readyStreams: registryPart.readyStreams,
-  });
-  await server.listen();
+  const server = await serveRegistry(registryPart, logger);
   let stopped = false;
   const stop = async () => {
     if (stopped) return;
